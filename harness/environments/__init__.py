@@ -1,0 +1,1 @@
+"""From recipes to images that sandboxes can start."""
