@@ -66,7 +66,7 @@ def make_instance(**changes: Any) -> Instance:
     return Instance.model_validate(row | changes)
 
 
-@pytest.fixture()
+@pytest.fixture
 def instance() -> Instance:
     return make_instance()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.records import Grade, Instance, Verdict
+from harness.records import Grade, Instance, Verdict, encode_patch
 
 _LASTING = {Verdict.RESOLVED, Verdict.UNRESOLVED, Verdict.PATCH_FAILED}
 
@@ -20,7 +20,7 @@ def cache_key(instance: Instance, patch: str, image_digest: str, rules: dict[str
     `rules` are the grader's version and the options that a verdict depends on.
     """
     facts = {
-        "patch": hashlib.sha256(patch.encode()).hexdigest(),
+        "patch": hashlib.sha256(encode_patch(patch)).hexdigest(),
         "image": image_digest,
         "eval_script": instance.eval_script,
         "parser": instance.log_parser,

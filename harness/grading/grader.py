@@ -9,6 +9,7 @@ from harness.grading import official
 from harness.grading.cache import GradeCache, cache_key
 from harness.grading.early_exit import OutputWatcher, plugin_environment, plugin_files
 from harness.grading.eval_script import EvalPlan, plan_evaluation
+from harness.grading.options import GradingOptions
 from harness.grading.patches import PatchFacts, inspect_patch
 from harness.grading.prepare import (
     FOLDER,
@@ -19,27 +20,15 @@ from harness.grading.prepare import (
     test_script,
 )
 from harness.grading.trust import trusted_statuses
-from harness.records import Finding, Grade, Instance, Record, TestCounts, Timing, Verdict
+from harness.records import Finding, Grade, Instance, TestCounts, Timing, Verdict, encode_patch
 from harness.sandboxes.base import (
     ExecResult,
-    ImageMissingError,
-    Limits,
     Sandbox,
     SandboxFailure,
     SandboxProvider,
 )
 
 GRADER = f"harness-1+swebench-{official.VERSION}"
-
-
-class GradingOptions(Record):
-    """How patches are evaluated; everything that a verdict depends on."""
-
-    test_timeout: float = 1800.0
-    prepare_timeout: float = 900.0
-    early_exit: bool = False
-    limits: Limits = Limits()
-    tries: int = 3
 
 
 @dataclass
@@ -95,7 +84,7 @@ class Grader:
         try:
             digest = self._provider.digest(image)
         except SandboxFailure as error:
-            return self._failed(instance, patch, "", str(error), tries=1), b""
+            return self.refuse(instance, patch, str(error)), b""
         key = cache_key(instance, patch, digest, self._rules())
         if self._cache and (hit := self._cache.get(key)):
             return hit
@@ -104,29 +93,38 @@ class Grader:
             return make(Verdict.EMPTY_PATCH, "the patch is empty"), b""
         return self._grade_in_sandbox(make, plan, image)
 
+    def refuse(
+        self, instance: Instance, patch: str, reason: str, *, digest: str = "", tries: int = 1
+    ) -> Grade:
+        """The grade of a patch that could not be evaluated: an infrastructure failure."""
+        return Grade(
+            instance_id=instance.instance_id,
+            verdict=Verdict.INFRA_FAILURE,
+            reason=reason,
+            patch_sha256=hashlib.sha256(encode_patch(patch)).hexdigest(),
+            image_digest=digest,
+            grader=GRADER,
+            cache_key=cache_key(instance, patch, digest, self._rules()),
+            tries=tries,
+        )
+
     def _grade_in_sandbox(
         self, make: "_GradeMaker", plan: EvalPlan, image: str
     ) -> tuple[Grade, bytes]:
-        failure, run = "", _Evaluation()
-        for attempt in range(1, self._options.tries + 1):
+        for tries in range(1, self._options.tries + 1):
             run = _Evaluation()
             try:
                 self._evaluate(run, make, plan, image)
                 failure = _preparation_failure(run)
-            except ImageMissingError as error:
-                return self._failed(
-                    make.instance, make.patch, make.digest, str(error), tries=attempt
-                ), run.log()
             except SandboxFailure as error:
                 failure = f"{type(error).__name__}: {error}"
             if not failure:
-                grade = make.judge(run, plan).model_copy(update={"tries": attempt})
+                grade = make.judge(run, plan).model_copy(update={"tries": tries})
                 if self._cache:
                     self._cache.put(grade, run.log())
                 return grade, run.log()
-        return self._failed(
-            make.instance, make.patch, make.digest, failure, tries=self._options.tries
-        ), run.log()
+        refused = self.refuse(make.instance, make.patch, failure, digest=make.digest, tries=tries)
+        return refused, run.log()
 
     def _evaluate(self, run: _Evaluation, make: "_GradeMaker", plan: EvalPlan, image: str) -> None:
         options, began = self._options, time.monotonic()
@@ -180,24 +178,10 @@ class Grader:
             "limits": self._options.limits.model_dump(),
         }
 
-    def _failed(
-        self, instance: Instance, patch: str, digest: str, reason: str, *, tries: int
-    ) -> Grade:
-        return Grade(
-            instance_id=instance.instance_id,
-            verdict=Verdict.INFRA_FAILURE,
-            reason=reason,
-            patch_sha256=hashlib.sha256(patch.encode()).hexdigest(),
-            image_digest=digest,
-            grader=GRADER,
-            cache_key=cache_key(instance, patch, digest, self._rules()),
-            tries=tries,
-        )
-
 
 def _with_newline(patch: str) -> bytes:
     """`git apply` calls a patch corrupt that does not end in a newline."""
-    return (patch if patch.endswith("\n") else patch + "\n").encode()
+    return encode_patch(patch if patch.endswith("\n") else patch + "\n")
 
 
 def _preparation_failure(run: _Evaluation) -> str:
@@ -230,7 +214,7 @@ class _GradeMaker:
                 "verdict": verdict,
                 "reason": reason,
                 "findings": findings,
-                "patch_sha256": hashlib.sha256(self.patch.encode()).hexdigest(),
+                "patch_sha256": hashlib.sha256(encode_patch(self.patch)).hexdigest(),
                 "image_digest": self.digest,
                 "grader": GRADER,
                 "cache_key": self.key,

@@ -1,9 +1,19 @@
 """The records that cross stages: the leaf of the import tree."""
 
-from harness.records.attempt import Attempt, Budget, Event, Outcome, StopReason, Usage
+from harness.records.attempt import (
+    Attempt,
+    Budget,
+    Event,
+    Outcome,
+    StopReason,
+    Usage,
+    decode_patch,
+    encode_patch,
+)
 from harness.records.base import Record
 from harness.records.grade import Finding, Grade, TestCounts, Timing, Verdict
 from harness.records.instance import Instance, InstanceId
+from harness.records.run_folder import RunFolder, find_runs
 
 __all__ = [
     "Attempt",
@@ -15,9 +25,13 @@ __all__ = [
     "InstanceId",
     "Outcome",
     "Record",
+    "RunFolder",
     "StopReason",
     "TestCounts",
     "Timing",
     "Usage",
     "Verdict",
+    "decode_patch",
+    "encode_patch",
+    "find_runs",
 ]

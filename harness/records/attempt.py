@@ -58,6 +58,16 @@ class Outcome(Record):
     usage: Usage = Usage()
 
 
+def encode_patch(patch: str) -> bytes:
+    """A patch's bytes. Text that is not UTF-8 in the work tree is kept as surrogates."""
+    return patch.encode(errors="surrogateescape")
+
+
+def decode_patch(data: bytes) -> str:
+    """The inverse of `encode_patch`."""
+    return data.decode(errors="surrogateescape")
+
+
 class Attempt(Record):
     """`attempt.json`: one rollout of one method on one instance with one seed."""
 

@@ -10,6 +10,7 @@ from harness.records import Instance
 from tests.conftest import EVAL_SCRIPT, make_instance
 
 TESTS = [f"test_{name} (app.tests.T)" for name in "abcdef"]
+HOW = ["ok", "FAIL", "ERROR", "skipped 'x'"]
 
 
 def _django(**changes: object) -> Instance:
@@ -29,7 +30,7 @@ def _resolved(instance: Instance, output: str) -> bool:
 
 
 @given(
-    outcomes=st.lists(st.sampled_from(["ok", "FAIL", "ERROR", "skipped 'x'"]), min_size=6, max_size=6),
+    outcomes=st.lists(st.sampled_from(HOW), min_size=6, max_size=6),
     chunk=st.integers(1, 200),
 )
 def test_a_stopped_stream_has_the_verdict_of_the_whole(outcomes: list[str], chunk: int) -> None:

@@ -28,7 +28,10 @@ def test_a_script_becomes_setup_patch_and_tests(instance: Instance) -> None:
 
 @pytest.mark.parametrize(
     ("script", "said"),
-    [("pytest", "markers"), (": '>>>>> Start Test Output'\n: '>>>>> End Test Output'\n", "no test")],
+    [
+        ("pytest", "markers"),
+        (": '>>>>> Start Test Output'\n: '>>>>> End Test Output'\n", "no test"),
+    ],
 )
 def test_an_unknown_shape_is_refused(script: str, said: str) -> None:
     with pytest.raises(EvalScriptError, match=said):

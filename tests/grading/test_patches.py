@@ -23,7 +23,8 @@ def _codes(patch: str, gold: str = GOLD) -> set[str]:
 
 def test_paths_of_edits_renames_and_quoted_names() -> None:
     rename = (
-        "diff --git a/old.py b/new.py\nsimilarity index 100%\nrename from old.py\nrename to new.py\n"
+        "diff --git a/old.py b/new.py\nsimilarity index 100%\n"
+        "rename from old.py\nrename to new.py\n"
     )
     quoted = 'diff --git "a/sp ace.py" "b/sp ace.py"\n--- "a/sp ace.py"\n+++ "b/sp ace.py"\n'
     assert patch_paths(_edit("pkg/a.py") + rename + quoted) == (

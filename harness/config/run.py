@@ -1,0 +1,91 @@
+"""The records of a run's configuration."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from harness.agents.base import Decoding
+from harness.grading.options import GradingOptions
+from harness.records import Budget, Record
+from harness.sandboxes.base import Limits
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._\-]*$", max_length=80)]
+
+
+class AgentConfig(Record):
+    """Which agent, with which options of its own."""
+
+    kind: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class ModelConfig(Record):
+    """Where the model answers.
+
+    `embedded`: `name` (a shipped model, a folder or a hub id) served on this machine's CPU.
+    `endpoint`: an OpenAI-compatible server; what is not given comes from HARNESS_BASE_URL and
+    HARNESS_MODEL. The key comes from HARNESS_API_KEY alone and is never written down.
+    """
+
+    kind: Literal["embedded", "endpoint"]
+    name: str | None = None
+    base_url: str | None = None
+
+
+class Method(Record):
+    """`manifests/methods/<name>.yaml`: all that `harness eval --method` needs."""
+
+    schema_version: Literal[1] = 1
+    name: Name
+    title: str
+    description: str
+    agent: AgentConfig
+    needs_model: bool = False
+    budget: Budget | None = None
+    decoding: Decoding | None = None
+
+
+class Profile(Record):
+    """`manifests/profiles/<name>.yaml`: the scale of machine a run is for."""
+
+    schema_version: Literal[1] = 1
+    name: Name
+    description: str
+    sandbox: Literal["docker", "process"]
+    model: ModelConfig
+    workers: int = Field(ge=1)
+    budget: Budget = Budget()
+    decoding: Decoding = Decoding()
+    limits: Limits = Limits()
+
+
+class SuiteRef(Record):
+    """The instances of a run, by source and content."""
+
+    reference: str
+    split: str | None = None
+    revision: str | None = None
+    sha256: str
+    instances: int
+
+
+class RunConfig(Record):
+    """`run.yaml`: everything that a run was asked to do."""
+
+    schema_version: Literal[1] = 1
+    id: str
+    method: Method
+    profile: str
+    suite: SuiteRef
+    seeds: tuple[int, ...]
+    sandbox: Literal["docker", "process"]
+    model: ModelConfig | None
+    budget: Budget
+    decoding: Decoding
+    limits: Limits
+    grading: GradingOptions
+    workers: int
+    command: str
+    created_at: str
+    machine: dict[str, str]
+    notes: tuple[str, ...] = ()

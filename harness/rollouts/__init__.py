@@ -1,0 +1,1 @@
+"""Runs: attempts scheduled, recorded, resumed."""

@@ -1,0 +1,74 @@
+"""What decides a run's results, by content: `lock.json`, checked again at every resume."""
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.records import Record
+
+
+class LockMismatchError(RuntimeError):
+    """A run's inputs changed since it began."""
+
+
+class RunLock(Record):
+    """Digests and versions of everything that a result depends on."""
+
+    schema_version: Literal[1] = 1
+    suite_sha256: str
+    instances_sha256: str
+    images: dict[str, str]
+    method_sha256: str
+    model: dict[str, Any] | None
+    predictions_sha256: str | None
+    seeds: tuple[int, ...]
+    budget: dict[str, Any]
+    decoding: dict[str, Any]
+    limits: dict[str, Any]
+    grading: dict[str, Any]
+    sandbox: str
+    grader: str
+    packages: dict[str, str]
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that can change a result."""
+    names = ("swe-harness", "swebench", "mini-swe-agent", "torch", "transformers", "docker")
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def write_or_check(path: Path, lock: RunLock) -> None:
+    """Write the lock of a new run, or compare with that of a run to be resumed.
+
+    Raises LockMismatchError naming every field that differs, with both values.
+    """
+    if not path.exists():
+        path.write_text(lock.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        return
+    old = json.loads(path.read_text(encoding="utf-8"))
+    new = json.loads(lock.model_dump_json())
+    differences = list(_differences(old, new))
+    if differences:
+        lines = "\n".join(f"  {line}" for line in differences[:10])
+        raise LockMismatchError(
+            f"{path}: the run cannot be resumed, because what it depends on has changed:\n{lines}\n"
+            "Start a new run (another --run-id), or bring the inputs back."
+        )
+
+
+def _differences(old: Any, new: Any, where: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        found: list[str] = []
+        for key in sorted(old.keys() | new.keys()):
+            name = f"{where}.{key}" if where else key
+            if old.get(key) != new.get(key):
+                found += _differences(old.get(key), new.get(key), name)
+        return found
+    return [f"{where}: was {str(old)[:80]}, is {str(new)[:80]}"]
