@@ -51,9 +51,11 @@ class SuiteManifest(Record):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.file is not None) != (self.kind == "rows"):
-            raise ValueError(f"kind {self.kind} {'needs' if self.kind == 'rows' else 'has no'} file")
+            raise ValueError("kind rows needs file, kind ids has none")
         if len(set(self.ids)) != len(self.ids):
             raise ValueError("an instance id is listed twice in the splits")
+        if self.kind == "ids" and (found := ids_sha256(self.ids)) != self.sha256:
+            raise ValueError(f"the ids have SHA-256 {found}, not {self.sha256}")
         return self
 
 
