@@ -1,0 +1,134 @@
+"""Confidence intervals of means and shares. The one place where anything is resampled."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.scoring.records import DEFAULT, Interval, Rate, Resampling
+
+_BATCH_VALUES = 500_000  # values held at once while resampling: 4 MB
+
+
+class Bootstrap(NamedTuple):
+    """An interval and the resampled means behind it."""
+
+    interval: Interval
+    distribution: NDArray[np.float64]
+
+
+def bootstrap_mean(
+    values: Sequence[float],
+    *,
+    clusters: Sequence[str] | None = None,
+    how: Resampling = DEFAULT,
+) -> Bootstrap:
+    """Percentile bootstrap of a mean: values resampled, or whole clusters where given.
+
+    The result depends on the values (or clusters) and not on their order. Raises ValueError when
+    there are none. Source: Efron and Tibshirani, An Introduction to the Bootstrap, ch. 13;
+    `scipy.stats.bootstrap`.
+    """
+    if not len(values):
+        raise ValueError("no values to resample")
+    from scipy.stats import bootstrap
+
+    samples = _samples(values, clusters)
+    units = len(samples[0])
+    value = float(_mean(*samples))
+    method = "bootstrap percentile" + (" over clusters" if clusters is not None else "")
+    if units == 1:
+        same = Interval(value=value, low=value, high=value, level=how.level, n=1, method=method)
+        return Bootstrap(same, np.full(how.n_resamples, value))
+    result = bootstrap(
+        samples,
+        _mean,
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        confidence_level=how.level,
+        n_resamples=how.n_resamples,
+        batch=max(1, _BATCH_VALUES // units),
+        rng=np.random.default_rng(how.seed),
+    )
+    bounds = result.confidence_interval
+    interval = Interval(
+        value=value,
+        low=float(bounds.low),
+        high=float(bounds.high),
+        level=how.level,
+        n=units,
+        method=method,
+    )
+    return Bootstrap(interval, result.bootstrap_distribution)
+
+
+def wilson(count: float, n: int, *, level: float = DEFAULT.level) -> Interval:
+    """Wilson's score interval of a share. `count` may be a sum of shares, one per instance,
+    which makes the interval conservative. Raises ValueError unless 0 ≤ count ≤ n and n ≥ 1.
+
+    Source: Wilson, Probable Inference, JASA 22 (1927); `statsmodels.stats.proportion`.
+    """
+    if not 0 <= count <= n or n < 1:
+        raise ValueError(f"{count} of {n} is not a share")
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(count, n, alpha=1 - level, method="wilson")
+    return Interval(
+        value=count / n,
+        low=max(0.0, float(low)),
+        high=min(1.0, float(high)),
+        level=level,
+        n=n,
+        method="Wilson score",
+    )
+
+
+def rate(shares: Sequence[float], how: Resampling = DEFAULT) -> Rate:
+    """The mean of one share per instance, with both intervals and a note where they degenerate.
+
+    Raises ValueError when there is no instance.
+    """
+    n = len(shares)
+    bootstrap = bootstrap_mean(shares, how=how).interval
+    return Rate(
+        bootstrap=bootstrap,
+        wilson=wilson(min(max(bootstrap.value * n, 0), n), n, level=how.level),
+        note=_note(bootstrap.value, n, how.level),
+    )
+
+
+def _note(value: float, n: int, level: float) -> str:
+    if 0 < value < 1:
+        return "1 instance: no interval can be resampled" if n == 1 else ""
+    bound = min(1.0, -math.log(1 - level) / n)  # 3/n at 95 %
+    what = "none" if value == 0 else "all"
+    limit = f"below {bound:.1%}" if value == 0 else f"above {1 - bound:.1%}"
+    return (
+        f"{what} of {n} resolved: a bootstrap interval has no width here, see Wilson's; "
+        f"with {level:.0%} confidence the rate is {limit} (rule of three)"
+    )
+
+
+def _samples(
+    values: Sequence[float], clusters: Sequence[str] | None
+) -> tuple[NDArray[np.float64], ...]:
+    """The values, or the sum and size of every cluster, in an order of their own."""
+    if clusters is None:
+        return (-np.sort(-np.asarray(values, dtype=np.float64)),)
+    members: dict[str, list[float]] = {}
+    for name, value in zip(clusters, values, strict=True):
+        members.setdefault(name, []).append(value)
+    pairs = sorted(((sum(sorted(one)), len(one)) for one in members.values()), reverse=True)
+    sums, sizes = np.asarray(pairs, dtype=np.float64).T
+    return sums, sizes
+
+
+def _mean(
+    sums: NDArray[np.float64], sizes: NDArray[np.float64] | None = None, *, axis: int = -1
+) -> Any:
+    if sizes is None:
+        return np.mean(sums, axis=axis)
+    return np.sum(sums, axis=axis) / np.sum(sizes, axis=axis)
