@@ -1,5 +1,7 @@
 """pass@k, intervals, paired comparisons and power planning: pure functions of plain data."""
 
+from harness.scoring.compare import NotPairedError, compare, compare_family
+from harness.scoring.plan import Plan, PlanError, plan
 from harness.scoring.records import Comparison, Group, Interval, Rate, Resampling, Scores
 from harness.scoring.scored import Scored, scored
 from harness.scoring.scores import score
@@ -8,10 +10,16 @@ __all__ = [
     "Comparison",
     "Group",
     "Interval",
+    "NotPairedError",
+    "Plan",
+    "PlanError",
     "Rate",
     "Resampling",
     "Scored",
     "Scores",
+    "compare",
+    "compare_family",
+    "plan",
     "score",
     "scored",
 ]

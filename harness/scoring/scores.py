@@ -39,7 +39,7 @@ def score(
     Raises ValueError when an attempt is there twice.
     """
     ordered = sorted(rows, key=lambda row: (row.instance_id, row.seed))
-    keys = _unique_keys(ordered)
+    keys = unique_keys(ordered)
     missing = sorted(set(expected) - set(keys))
     graded = [row for row in ordered if row.graded]
     instances = by_instance(graded)
@@ -95,7 +95,8 @@ def resolved_shares(instances: Instances) -> list[float]:
     return [sum(row.resolved for row in rows) / len(rows) for rows in instances.values()]
 
 
-def _unique_keys(rows: Sequence[Scored]) -> list[tuple[str, int]]:
+def unique_keys(rows: Sequence[Scored]) -> list[tuple[str, int]]:
+    """Instance id and seed of every row. Raises ValueError when an attempt is there twice."""
     counts = Counter((row.instance_id, row.seed) for row in rows)
     twice = [f"{instance}, seed {seed}" for (instance, seed), count in counts.items() if count > 1]
     if twice:
