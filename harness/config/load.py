@@ -1,6 +1,5 @@
 """Reading method and profile manifests."""
 
-import difflib
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -9,6 +8,7 @@ from pydantic import ValidationError
 
 from harness.config.run import Method, Profile
 from harness.records import Record
+from harness.suites.errors import did_you_mean
 from harness.suites.manifests import manifests_root
 
 R = TypeVar("R", bound=Record)
@@ -38,12 +38,6 @@ def load_profile(name: str) -> Profile:
     return _load("profiles", "profile", name, Profile)
 
 
-def nearest(word: str, known: list[str]) -> str:
-    """A hint for an unknown word: the closest known one, or all of them."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
-
-
 def parse_yaml(path: Path, record: type[R]) -> R:
     """A YAML file as a record. Raises ConfigError with file, key and the nearest valid key."""
     try:
@@ -63,8 +57,9 @@ def explain(error: ValidationError, record: type[Record]) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        hint = nearest(str(first["loc"][-1]), _fields_at(record, first["loc"][:-1]))
-        return f"unknown key {where!r}; {hint}"
+        known = _fields_at(record, first["loc"][:-1])
+        hint = did_you_mean(str(first["loc"][-1]), known)
+        return f"unknown key {where!r}{hint} (keys: {', '.join(known)})"
     return f"{where}: {first['msg']} (found {str(first.get('input'))[:80]!r})"
 
 
@@ -91,5 +86,7 @@ def _load(folder: str, what: str, name: str, record: type[R]) -> R:
         return parse_yaml(own, record)
     path = manifests_root() / folder / f"{name}.yaml"
     if name not in _names(folder):
-        raise ConfigError(f"unknown {what} {name!r}; {nearest(name, _names(folder))}")
+        names = _names(folder)
+        hint = did_you_mean(name, names)
+        raise ConfigError(f"unknown {what} {name!r}{hint} (shipped: {', '.join(names)})")
     return parse_yaml(path, record)

@@ -16,6 +16,8 @@ from harness.grading.prepare import (
     INSTALL_ENVIRONMENT,
     MODEL_PATCH_FAILED,
     PREPARED,
+    UNPACK_AND_PREPARE,
+    pack,
     prepare_script,
     test_script,
 )
@@ -23,7 +25,6 @@ from harness.grading.trust import trusted_statuses
 from harness.records import Finding, Grade, Instance, TestCounts, Timing, Verdict, encode_patch
 from harness.sandboxes.base import (
     ExecResult,
-    Sandbox,
     SandboxFailure,
     SandboxProvider,
 )
@@ -130,11 +131,12 @@ class Grader:
         options, began = self._options, time.monotonic()
         with self._provider.start(image, limits=options.limits, owner=self._owner) as sandbox:
             started = time.monotonic()
-            environment = self._write_inputs(sandbox, make, plan)
+            files, environment = self._inputs(make, plan)
             run.prepared = sandbox.exec(
-                ["bash", f"{FOLDER}/prepare.sh"],
+                ["bash", "-c", UNPACK_AND_PREPARE],
                 timeout=options.prepare_timeout,
                 env=INSTALL_ENVIRONMENT,
+                stdin=pack(files),
             )
             prepared = time.monotonic()
             if run.prepared.exit_code == 0:
@@ -155,9 +157,10 @@ class Grader:
             total=time.monotonic() - began,
         )
 
-    def _write_inputs(
-        self, sandbox: Sandbox, make: "_GradeMaker", plan: EvalPlan
-    ) -> dict[str, str]:
+    def _inputs(
+        self, make: "_GradeMaker", plan: EvalPlan
+    ) -> tuple[dict[str, bytes], dict[str, str]]:
+        """The files that an evaluation needs, and the environment of its test command."""
         files = {
             "model.patch": _with_newline(make.patch),
             "test.patch": plan.test_patch.encode(),
@@ -166,9 +169,7 @@ class Grader:
         environment: dict[str, str] = {}
         if self._options.early_exit and (environment := plugin_environment(plan, FOLDER)):
             files |= plugin_files(make.instance)
-        for name, data in files.items():
-            sandbox.write(f"{FOLDER}/{name}", data)
-        return environment
+        return files, environment
 
     def _rules(self) -> dict[str, object]:
         # Tries do not change a verdict; time-outs are never cached, so their limits do not either.

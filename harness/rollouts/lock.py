@@ -44,6 +44,14 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
+def locked_model(path: Path) -> dict[str, Any] | None:
+    """The model of a run on disk, for resuming what needs no model any more."""
+    if not path.exists():
+        return None
+    model: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")).get("model")
+    return model
+
+
 def write_or_check(path: Path, lock: RunLock) -> None:
     """Write the lock of a new run, or compare with that of a run to be resumed.
 

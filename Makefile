@@ -1,0 +1,49 @@
+# Set-up, the demo, and what every change must pass.
+PYTHON ?= python3.11
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+.PHONY: demo test test-all check lint types imports env system clean
+
+demo: env  ## Evaluate gold, noop and a small real model on real instances; print the report's place.
+	$(BIN)/harness doctor
+	$(BIN)/harness eval -m gold -m noop -m mini -s pypi-mini/test -p embedded --run-id demo
+
+test: env  ## Fast tests; those that need Docker run when an engine answers.
+	$(PYTEST) -m "not slow"
+
+test-all: env  ## Every test.
+	$(PYTEST)
+
+check: lint types imports test  ## What every change must pass.
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: env
+	$(BIN)/mypy
+
+imports: env
+	$(BIN)/lint-imports
+
+env: system $(STAMP)
+
+# pip takes torch first: it knows wheels and indexes of this machine that uv does not read.
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip uv
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[agents,embedded,hub,dev]"
+	touch $@
+
+system:
+	@command -v bwrap >/dev/null && command -v git >/dev/null || { \
+	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq bubblewrap git; }
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,135 @@
+"""Wall clock of grading against the official harness and against the bare test commands.
+
+Same images, same gold patches, same engine, side by side in one run; verdicts must be identical.
+
+    python benchmarks/grading.py --rows ROWS --instances psf__requests-6028 pallets__flask-5014
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from harness.grading.eval_script import plan_evaluation
+from harness.grading.grader import Grader
+from harness.grading.options import GradingOptions
+from harness.grading.prepare import test_script
+from harness.records import Instance, Verdict
+from harness.sandboxes import make_provider
+from harness.suites.load import load_suite
+from harness.suites.select import select
+
+Verdicts = dict[str, bool]
+
+
+def run_ours(instances: Sequence[Instance], workers: int) -> tuple[float, Verdicts]:
+    """Seconds and verdicts of this harness, its start-up included."""
+    began = time.monotonic()
+    grader = Grader(make_provider("docker"), GradingOptions(), owner="benchmark")
+
+    def grade(instance: Instance) -> bool:
+        result, _ = grader.grade(instance, instance.patch, str(instance.image))
+        return result.verdict is Verdict.RESOLVED
+
+    with ThreadPoolExecutor(workers) as pool:
+        resolved = list(pool.map(grade, instances))
+    seconds = time.monotonic() - began
+    return seconds, {one.instance_id: ok for one, ok in zip(instances, resolved, strict=True)}
+
+
+def run_official(instances: Sequence[Instance], workers: int) -> tuple[float, Verdicts]:
+    """Seconds and verdicts of the official harness, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder, "rows.jsonl")
+        rows.write_text("".join(one.model_dump_json() + "\n" for one in instances))
+        command = [sys.executable, "-m", "swebench.harness.run_evaluation"]
+        command += ["--dataset_name", str(rows), "--predictions_path", "gold"]
+        command += ["--max_workers", str(workers), "--run_id", "benchmark"]
+        began = time.monotonic()
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        seconds = time.monotonic() - began
+        reports = list(Path(folder).glob("gold.benchmark.json"))
+        if not reports:
+            raise SystemExit(f"the official harness wrote no report:\n{done.stdout}{done.stderr}")
+        resolved = set(json.loads(reports[0].read_text())["resolved_ids"])
+    return seconds, {one.instance_id: one.instance_id in resolved for one in instances}
+
+
+def run_bare(instance: Instance) -> float:
+    """Seconds of the test command alone, in a container that is ready for it."""
+    plan = plan_evaluation(instance)
+    name = f"bare-{instance.instance_id}-{os.getpid()}"
+    _docker(
+        "run",
+        "-d",
+        "--init",
+        "--network",
+        "none",
+        "--name",
+        name,
+        str(instance.image),
+        "sleep",
+        "900",
+    )
+    try:
+        for patch in (instance.patch, plan.test_patch):
+            apply = ("exec", "-i", "-w", "/testbed", name, "git", "apply", "-")
+            _docker(*apply, stdin=patch)
+        began = time.monotonic()
+        _docker("exec", name, "bash", "-c", test_script(plan))
+        return time.monotonic() - began
+    finally:
+        _docker("rm", "-f", name)
+
+
+def _docker(*arguments: str, stdin: str = "") -> None:
+    subprocess.run(["docker", *arguments], input=stdin, text=True, check=True, capture_output=True)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", required=True)
+    parser.add_argument("--instances", nargs="+", required=True)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--repeats", type=int, default=3, help="of ours and the bare commands")
+    options = parser.parse_args()
+    instances = select(load_suite(options.rows).instances, ids=options.instances)
+
+    result: dict[str, object] = {"instances": [one.instance_id for one in instances]}
+    for workers in options.workers:
+        official, expected = run_official(instances, workers)
+        ours = []
+        for _ in range(options.repeats):
+            seconds, verdicts = run_ours(instances, workers)
+            ours.append(seconds)
+            assert verdicts == expected, (verdicts, expected)
+        median = statistics.median(ours)
+        result[f"workers={workers}"] = {
+            "official_seconds": round(official, 1),
+            "ours_seconds": round(median, 1),
+            "ratio": round(median / official, 3),
+            "verdicts_identical": True,
+        }
+    each = {}
+    for instance in instances:
+        bare = statistics.median(run_bare(instance) for _ in range(options.repeats))
+        ours_each = statistics.median(run_ours([instance], 1)[0] for _ in range(options.repeats))
+        each[instance.instance_id] = {
+            "bare_seconds": round(bare, 2),
+            "ours_seconds": round(ours_each, 2),
+            "allowed_seconds": round(1.0 + 1.05 * bare, 2),
+        }
+    result["against_bare_commands"] = each
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""Errors that are the user's to mend: shown as one message, without a traceback."""
+
+from harness.agents.base import EndpointFailure
+from harness.config import ConfigError
+from harness.environments.errors import ImageError
+from harness.environments.recipe import RecipeError
+from harness.grading.eval_script import EvalScriptError
+from harness.rollouts.ledger import RunBusyError
+from harness.rollouts.lock import LockMismatchError
+from harness.sandboxes.base import SandboxFailure
+from harness.suites.errors import SuiteError
+
+USER_ERRORS = (
+    ConfigError,
+    EndpointFailure,
+    EvalScriptError,
+    FileNotFoundError,
+    ImageError,
+    LockMismatchError,
+    RecipeError,
+    RunBusyError,
+    SandboxFailure,
+    SuiteError,
+)

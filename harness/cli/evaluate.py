@@ -1,0 +1,139 @@
+"""`harness eval` and `harness grade`."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.common import JSON_OPTION, parse_seeds
+
+_SUITES = "A shipped suite (pypi-mini, pypi-mini/test), a JSONL/Parquet file, or a hub id."
+
+
+def evaluate(
+    method: Annotated[
+        list[str], typer.Option("--method", "-m", help="A method, or a YAML file; may be repeated.")
+    ],
+    suite: Annotated[str, typer.Option("--suite", "-s", help=_SUITES)] = "pypi-mini",
+    rows: Annotated[
+        Path | None, typer.Option(help="Local rows of a suite that fixes ids only.")
+    ] = None,
+    profile: Annotated[str, typer.Option("--profile", "-p", help="embedded, docker.")] = "embedded",
+    instance: Annotated[
+        list[str] | None, typer.Option("--instance", "-i", help="Only these ids.")
+    ] = None,
+    repo: Annotated[list[str] | None, typer.Option(help="Only these repositories.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many instances.")] = None,
+    seeds: Annotated[str, typer.Option(help="How many (3: 0, 1, 2), or a list (0,7).")] = "1",
+    model: Annotated[
+        str | None, typer.Option(help="Model: a shipped name, a folder, a hub or endpoint id.")
+    ] = None,
+    turns: Annotated[int | None, typer.Option(min=1, help="Model calls an attempt.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="For --method replay: recorded patches.")
+    ] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run-id", help="Name under runs/; made from the options.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    workers: Annotated[int | None, typer.Option(min=1, help="Attempts at a time.")] = None,
+    sandbox: Annotated[str | None, typer.Option(help="docker or process.")] = None,
+    early_exit: Annotated[
+        bool, typer.Option("--early-exit", help="Stop tests once the verdict is decided.")
+    ] = False,
+    test_timeout: Annotated[float, typer.Option(help="Seconds for the tests.")] = 1800.0,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Reuse grades.")] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and show, run nothing.")
+    ] = False,
+    as_json: JSON_OPTION = False,
+) -> None:
+    """Evaluate methods on a suite. The same command continues an interrupted run.
+
+    \b
+    Examples:
+      harness eval -m gold -m noop
+      harness eval -m mini -s pypi-mini/test --seeds 3
+      harness eval -m mini -s rows.jsonl -p docker --workers 8 --early-exit
+      harness eval -m replay --predictions preds.jsonl -s SWE-bench/SWE-bench_Verified -p docker
+    """
+    from harness.rollouts.request import EvalRequest, run_request
+
+    request = EvalRequest(
+        methods=tuple(method),
+        suite=suite,
+        rows=rows,
+        profile=profile,
+        instances=tuple(instance or ()),
+        repos=tuple(repo or ()),
+        limit=limit,
+        seeds=parse_seeds(seeds),
+        model=model,
+        turns=turns,
+        predictions=predictions,
+        run_id=run_id,
+        runs=runs,
+        workers=workers,
+        sandbox=sandbox,
+        early_exit=early_exit,
+        test_timeout=test_timeout,
+        use_cache=cache,
+        command=shlex.join(["harness", *sys.argv[1:]]),
+    )
+    summary = run_request(request, dry_run=dry_run)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=1))
+
+
+def grade(
+    predictions: Annotated[Path, typer.Argument(help="Official predictions: .jsonl, .json, .gz.")],
+    suite: Annotated[str, typer.Option("--suite", "-s", help=_SUITES)],
+    rows: Annotated[
+        Path | None, typer.Option(help="Local rows of a suite that fixes ids only.")
+    ] = None,
+    profile: Annotated[str, typer.Option("--profile", "-p", help="embedded, docker.")] = "docker",
+    repeat: Annotated[
+        int, typer.Option(min=1, help="Grade each so many times, to find flaky tests.")
+    ] = 1,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="Name under runs/.")] = None,
+    runs: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    workers: Annotated[int | None, typer.Option(min=1, help="At a time.")] = None,
+    early_exit: Annotated[
+        bool, typer.Option("--early-exit", help="Stop tests once the verdict is decided.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and show, run nothing.")
+    ] = False,
+    as_json: JSON_OPTION = False,
+) -> None:
+    """Grade recorded predictions. What cannot be graded is refused by name, never dropped.
+
+    \b
+    Examples:
+      harness grade preds.jsonl -s rows.jsonl
+      harness grade preds.jsonl -s pypi-mini -p embedded --repeat 5
+    """
+    from harness.rollouts.request import EvalRequest, run_request
+
+    request = EvalRequest(
+        methods=("replay",),
+        suite=suite,
+        rows=rows,
+        profile=profile,
+        seeds=tuple(range(repeat)),
+        predictions=predictions,
+        only_predicted=True,
+        refuse_missing_images=True,
+        run_id=run_id,
+        runs=runs,
+        workers=workers,
+        early_exit=early_exit,
+        use_cache=repeat == 1,
+        command=shlex.join(["harness", *sys.argv[1:]]),
+    )
+    summary = run_request(request, dry_run=dry_run)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=1))

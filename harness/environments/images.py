@@ -1,0 +1,92 @@
+"""Which image each instance runs in, on one kind of sandbox."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from harness.environments.docker_images import BuildResult, build_images
+from harness.environments.errors import ImageError
+from harness.environments.process_images import build_process_image
+from harness.environments.recipe import RecipeError, load_recipes, recipe_for
+from harness.records import Instance
+from harness.records.cache import cache_root
+from harness.sandboxes.base import ImageMissingError, SandboxProvider
+from harness.sandboxes.process import ProcessImage
+from harness.suites.manifests import manifests_root
+
+Progress = Callable[[str], None]
+
+
+@dataclass
+class Images:
+    """Images and digests by instance id, and what is wrong with the others."""
+
+    references: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def find_images(
+    instances: Sequence[Instance], provider: SandboxProvider, on_progress: Progress
+) -> Images:
+    """The image of every instance: of process sandboxes, built when missing; of Docker, as named
+    by the row and present in the engine."""
+    images = Images()
+    recipes = load_recipes(manifests_root() / "environments")
+    for instance in instances:
+        try:
+            if provider.kind == "process":
+                recipe = recipe_for(instance, recipes)
+                reference = str(build_process_image(instance, recipe, cache_root(), on_progress))
+            else:
+                reference = instance.image or ""
+            images.digests[instance.instance_id] = provider.digest(reference)
+            images.references[instance.instance_id] = reference
+        except ImageMissingError as error:
+            images.problems[instance.instance_id] = f"{error}; build it with: harness env build"
+        except (RecipeError, ImageError) as error:
+            images.problems[instance.instance_id] = str(error)
+    return images
+
+
+def build_all(
+    instances: Sequence[Instance],
+    *,
+    kind: Literal["docker", "process"],
+    repos: Path | None,
+    force: bool,
+    on_progress: Progress,
+) -> list[BuildResult]:
+    """Build the images of instances for one kind of sandbox; one that fails stops no other."""
+    recipes = load_recipes(manifests_root() / "environments")
+    if kind == "docker":
+        return build_images(
+            instances,
+            recipes=recipes,
+            repos=repos,
+            cache=cache_root(),
+            force=force,
+            on_progress=on_progress,
+        )
+    results = []
+    for instance in instances:
+        began, digest, error, folder = time.monotonic(), "", "", ""
+        try:
+            recipe = recipe_for(instance, recipes)
+            folder = str(build_process_image(instance, recipe, cache_root(), on_progress))
+            digest = ProcessImage.load(Path(folder)).digest
+        except (RecipeError, ImageError) as problem:
+            error = str(problem)
+        results.append(
+            BuildResult(
+                instance_id=instance.instance_id,
+                image=folder,
+                status="failed" if error else "present",
+                digest=digest,
+                seconds=time.monotonic() - began,
+                error=error,
+            )
+        )
+    return results

@@ -1,0 +1,75 @@
+"""The model of a run: a server started for it, or an endpoint that is there."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from harness.agents.base import Decoding, Endpoint
+from harness.agents.embedded import embedded_endpoint
+from harness.config import ConfigError, ModelConfig
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """An endpoint that answers, facts about its model for the lock, notes for the report."""
+
+    endpoint: Endpoint
+    facts: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+@contextmanager
+def serve_model(model: ModelConfig, decoding: Decoding, folder: Path) -> Iterator[ServedModel]:
+    """The model's endpoint while the block runs. Server logs go to `folder`.
+
+    Raises ConfigError when an endpoint is not configured or does not answer.
+    """
+    if model.kind == "embedded":
+        name = model.name or "smollm2-135m"
+        with embedded_endpoint(name, log=folder / "model.log") as (endpoint, facts):
+            yield ServedModel(
+                endpoint.model_copy(update={"decoding": decoding}),
+                facts.model_dump(mode="json"),
+                (f"model {facts.name}, licence {facts.licence}: {facts.note}",),
+            )
+        return
+    base_url = model.base_url or os.environ.get("HARNESS_BASE_URL")
+    if not base_url:
+        raise ConfigError(
+            "no model endpoint: set HARNESS_BASE_URL (and HARNESS_MODEL, HARNESS_API_KEY), "
+            "or use --profile embedded"
+        )
+    key = os.environ.get("HARNESS_API_KEY")
+    served = _served_names(base_url, key)
+    name = model.name or os.environ.get("HARNESS_MODEL") or served[0]
+    if name not in served:
+        raise ConfigError(f"{base_url} serves {', '.join(served)}, not {name!r}")
+    endpoint = Endpoint(
+        base_url=base_url,
+        model=name,
+        api_key=SecretStr(key) if key else None,
+        decoding=decoding,
+    )
+    yield ServedModel(endpoint, {"name": name, "kind": "endpoint"})
+
+
+def _served_names(base_url: str, key: str | None) -> list[str]:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    url = f"{base_url.rstrip('/')}/models"
+    try:
+        answer = httpx.get(url, headers=headers, timeout=20).raise_for_status().json()
+        names = [str(entry["id"]) for entry in answer["data"]]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{url} does not answer as an OpenAI-compatible server: {error}; "
+            "start one (vllm serve …) or use --profile embedded"
+        ) from None
+    if not names:
+        raise ConfigError(f"{url} serves no model")
+    return names

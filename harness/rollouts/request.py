@@ -1,0 +1,276 @@
+"""From what the user asked for to runs: everything is found and checked before anything starts."""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from harness.agents.replay import load_predictions
+from harness.config import (
+    ConfigError,
+    Method,
+    Profile,
+    RunConfig,
+    SuiteRef,
+    load_method,
+    load_profile,
+)
+from harness.environments.images import Images, find_images
+from harness.grading.eval_script import EvalScriptError, plan_evaluation
+from harness.grading.official import known_parser
+from harness.grading.options import GradingOptions
+from harness.records import Instance, RunFolder
+from harness.records.cache import cache_root
+from harness.reports.html import write_report
+from harness.reports.markdown import summary_table
+from harness.rollouts.finish import run_summary
+from harness.rollouts.progress import make_console
+from harness.rollouts.run import RunPlan, execute, machine_facts
+from harness.sandboxes import make_provider
+from harness.suites.load import Suite, load_suite
+from harness.suites.select import select
+
+
+@dataclass(frozen=True)
+class EvalRequest:
+    """The options of `harness eval` and `harness grade`."""
+
+    methods: tuple[str, ...]
+    suite: str
+    profile: str
+    seeds: tuple[int, ...]
+    runs: Path
+    command: str
+    rows: Path | None = None
+    instances: tuple[str, ...] = ()
+    repos: tuple[str, ...] = ()
+    limit: int | None = None
+    model: str | None = None
+    turns: int | None = None
+    predictions: Path | None = None
+    only_predicted: bool = False
+    refuse_missing_images: bool = False
+    run_id: str | None = None
+    workers: int | None = None
+    sandbox: str | None = None
+    early_exit: bool = False
+    test_timeout: float = 1800.0
+    use_cache: bool = True
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Something that was asked for and will not be run, and why."""
+
+    what: str
+    why: str
+
+
+def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
+    """Run every method of a request, write its report, and return a summary.
+
+    Raises ConfigError, SuiteError and other errors of the user's before anything runs.
+    """
+    console = make_console()
+    profile = load_profile(request.profile)
+    methods = [load_method(name) for name in request.methods]
+    _check(request, methods)
+    suite = load_suite(request.suite, rows=request.rows)
+    instances = tuple(
+        select(suite.instances, ids=request.instances, repos=request.repos, limit=request.limit)
+    )
+    refused = [Refused(row.text, "malformed row") for row in suite.refused]
+    if request.only_predicted:
+        instances = _only_predicted(request, instances, refused)
+    instances = _gradable(instances, refused)
+    provider = make_provider(_sandbox(request, profile))
+    images = find_images(
+        instances,
+        provider,
+        lambda line: console.print(line, highlight=False, soft_wrap=True),
+    )
+    instances = _with_images(request, instances, images, refused)
+    _show_refused(refused, console)
+    if not instances:
+        raise ConfigError("nothing to run: every instance was refused (see above)")
+
+    root = request.runs / (request.run_id or _default_id(request, suite))
+    folders = {
+        method.name: RunFolder(root if len(methods) == 1 else root / method.name)
+        for method in methods
+    }
+    plans = [
+        RunPlan(
+            folder=folders[method.name],
+            config=_config(request, method, profile, suite, instances),
+            instances=instances,
+            images=images,
+            provider=provider,
+            cache=cache_root() if request.use_cache else root / ".cache",
+            predictions=request.predictions if method.agent.kind == "replay" else None,
+        )
+        for method in methods
+    ]
+    if dry_run:
+        for plan in plans:
+            console.print(_describe(plan), highlight=False, soft_wrap=True)
+        return {"dry_run": True, "runs": [json.loads(p.config.model_dump_json()) for p in plans]}
+    for plan in plans:
+        execute(plan, console)
+        _record_refused(plan.folder, refused)
+    runs = list(folders.values())
+    report = root / "report" / "index.html"
+    write_report(runs, report, title=root.name)
+    console.print(summary_table(runs))
+    console.print(f"report: {report}", soft_wrap=True, highlight=False)
+    return {
+        "report": str(report),
+        "refused": [vars(one) for one in refused],
+        "runs": [run_summary(folder) for folder in runs],
+    }
+
+
+def _check(request: EvalRequest, methods: list[Method]) -> None:
+    if len({method.name for method in methods}) != len(methods):
+        raise ConfigError("a method was given twice")
+    replays = any(method.agent.kind == "replay" for method in methods)
+    if replays != (request.predictions is not None):
+        raise ConfigError("--predictions FILE goes with --method replay, and the other way round")
+    if request.run_id and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._\-]*", request.run_id):
+        raise ConfigError(f"--run-id {request.run_id!r}: use letters, digits, '.', '_' and '-'")
+
+
+def _only_predicted(
+    request: EvalRequest, instances: tuple[Instance, ...], refused: list[Refused]
+) -> tuple[Instance, ...]:
+    assert request.predictions is not None
+    predictions = load_predictions(request.predictions)
+    refused += [Refused(row.text, "malformed prediction") for row in predictions.refused]
+    known = {instance.instance_id for instance in instances}
+    refused += [
+        Refused(name, f"prediction for an instance that {request.suite} does not have")
+        for name in predictions.patches
+        if name not in known
+    ]
+    return tuple(one for one in instances if one.instance_id in predictions.patches)
+
+
+def _gradable(instances: tuple[Instance, ...], refused: list[Refused]) -> tuple[Instance, ...]:
+    kept = []
+    for instance in instances:
+        try:
+            if not instance.gradable:
+                raise EvalScriptError("the row is schema v4, without eval_script: load a v5 row")
+            if not known_parser(str(instance.log_parser)):
+                raise EvalScriptError(f"unknown log_parser {instance.log_parser!r}")
+            plan_evaluation(instance)
+        except EvalScriptError as error:
+            refused.append(Refused(instance.instance_id, str(error)))
+        else:
+            kept.append(instance)
+    return tuple(kept)
+
+
+def _with_images(
+    request: EvalRequest,
+    instances: tuple[Instance, ...],
+    images: Images,
+    refused: list[Refused],
+) -> tuple[Instance, ...]:
+    if images.problems and not request.refuse_missing_images:
+        shown = [f"  {name}: {why}" for name, why in list(images.problems.items())[:5]]
+        more = f"\n  and {len(images.problems) - 5} more" if len(images.problems) > 5 else ""
+        raise ConfigError(
+            f"{len(images.problems)} of {len(instances)} instances have no image:\n"
+            + "\n".join(shown)
+            + more
+        )
+    refused += [Refused(name, why) for name, why in images.problems.items()]
+    return tuple(one for one in instances if one.instance_id not in images.problems)
+
+
+def _show_refused(refused: list[Refused], console: Console) -> None:
+    if not refused:
+        return
+    console.print(f"[bold]{len(refused)} refused[/bold] (all are listed in refused.jsonl):")
+    for one in refused[:10]:
+        console.print(f"  {one.what}: {one.why}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _record_refused(folder: RunFolder, refused: list[Refused]) -> None:
+    lines = "".join(json.dumps(vars(one)) + "\n" for one in refused)
+    (folder.root / "refused.jsonl").write_text(lines, encoding="utf-8")
+
+
+def _sandbox(request: EvalRequest, profile: Profile) -> Literal["docker", "process"]:
+    match request.sandbox or profile.sandbox:
+        case "docker":
+            return "docker"
+        case "process":
+            return "process"
+        case other:
+            raise ConfigError(f"unknown sandbox {other!r}: docker or process")
+
+
+def _default_id(request: EvalRequest, suite: Suite) -> str:
+    parts = [suite.name.removesuffix(".jsonl"), *(Path(name).stem for name in request.methods)]
+    if request.predictions:
+        parts.append(request.predictions.name.split(".")[0])
+    return re.sub(r"[^A-Za-z0-9._\-]+", "-", "-".join(parts)).strip("-")[:80]
+
+
+def _config(
+    request: EvalRequest,
+    method: Method,
+    profile: Profile,
+    suite: Suite,
+    instances: tuple[Instance, ...],
+) -> RunConfig:
+    budget = method.budget or profile.budget
+    if request.turns:
+        budget = budget.model_copy(update={"turns": request.turns})
+    model = profile.model if method.needs_model else None
+    if model and request.model:
+        model = model.model_copy(update={"name": request.model})
+    name = request.run_id or _default_id(request, suite)
+    return RunConfig(
+        id=f"{name}-{method.name}",
+        method=method,
+        profile=profile.name,
+        suite=SuiteRef(
+            reference=request.suite,
+            split=suite.split,
+            revision=suite.revision,
+            sha256=suite.sha256,
+            instances=len(instances),
+        ),
+        seeds=request.seeds,
+        sandbox=_sandbox(request, profile),
+        model=model,
+        budget=budget,
+        decoding=method.decoding or profile.decoding,
+        limits=profile.limits,
+        grading=GradingOptions(
+            early_exit=request.early_exit,
+            test_timeout=request.test_timeout,
+            limits=profile.limits,
+        ),
+        workers=request.workers or profile.workers,
+        command=request.command,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=machine_facts(),
+    )
+
+
+def _describe(plan: RunPlan) -> str:
+    config = plan.config
+    model = config.model.name or config.model.kind if config.model else "none"
+    return (
+        f"{config.id}: {len(plan.instances)} instances × {len(config.seeds)} seeds = "
+        f"{len(plan.jobs)} attempts, {config.workers} at a time, {config.sandbox} sandboxes, "
+        f"model {model}, in {plan.folder.root}"
+    )

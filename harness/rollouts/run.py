@@ -1,0 +1,179 @@
+"""One run: a method on a suite, from instances to scores and report."""
+
+import hashlib
+import json
+import os
+import platform
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from harness.agents import make_agent
+from harness.agents.base import Endpoint
+from harness.config import RunConfig
+from harness.environments.images import Images
+from harness.grading.cache import GradeCache
+from harness.grading.grader import GRADER, Grader
+from harness.records import Instance, RunFolder, Verdict
+from harness.rollouts.attempts import AttemptRunner, remove_drafts
+from harness.rollouts.finish import finish_run
+from harness.rollouts.ledger import Job, Ledger, State
+from harness.rollouts.lock import RunLock, locked_model, package_versions, write_or_check
+from harness.rollouts.models import ServedModel, serve_model
+from harness.rollouts.progress import ProgressLine
+from harness.rollouts.scheduler import fair_order, run_jobs
+from harness.sandboxes.base import SandboxProvider
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """All that a run needs, found and checked before it starts."""
+
+    folder: RunFolder
+    config: RunConfig
+    instances: tuple[Instance, ...]
+    images: Images
+    provider: SandboxProvider
+    cache: Path
+    predictions: Path | None = None
+
+    @property
+    def jobs(self) -> list[Job]:
+        """Every attempt of the run."""
+        return [
+            Job(instance_id=instance.instance_id, seed=seed)
+            for seed in self.config.seeds
+            for instance in self.instances
+        ]
+
+
+def execute(plan: RunPlan, console: Console) -> None:
+    """Run or resume: make and grade every attempt that is not done, then score and report.
+
+    Raises Stopped when interrupted, LockMismatchError when the run on disk was made from other
+    inputs, RunBusyError when another process works on it.
+    """
+    folder = plan.folder
+    folder.root.mkdir(parents=True, exist_ok=True)
+    with Ledger(folder) as ledger:
+        plan.provider.cleanup(plan.config.id)
+        remove_drafts(folder)
+        if recovered := ledger.recover(folder):
+            console.print(f"{recovered} attempts were in flight at a crash: settled")
+        made = set(ledger.jobs(State.ROLLED, State.DONE))
+        with _model(plan, needed=not made.issuperset(plan.jobs)) as served:
+            write_or_check(folder.lock, _lock(plan, served))
+            _write_inputs(plan, served)
+            ledger.add(plan.jobs)
+            _work(plan, ledger, served.endpoint if served else None, console)
+        finish_run(folder, plan.jobs)
+
+
+def _work(plan: RunPlan, ledger: Ledger, endpoint: Endpoint | None, console: Console) -> None:
+    config = plan.config
+    instances = {instance.instance_id: instance for instance in plan.instances}
+    options = dict(config.method.agent.options)
+    if plan.predictions:
+        options["predictions"] = str(plan.predictions)
+    runner = AttemptRunner(
+        folder=plan.folder,
+        config=config,
+        ledger=ledger,
+        agent=make_agent(config.method.agent.kind, options),
+        endpoint=endpoint,
+        provider=plan.provider,
+        grader=Grader(
+            plan.provider, config.grading, owner=config.id, cache=GradeCache(plan.cache / "grades")
+        ),
+        instances=instances,
+        images=plan.images.references,
+    )
+    done = ledger.jobs(State.DONE)
+    todo = [job for job in ledger.jobs() if job not in set(done)]
+    verdicts: Counter[Verdict] = Counter()
+
+    def note() -> str:
+        return ", ".join(f"{count} {verdict.value}" for verdict, count in verdicts.items())
+
+    title = config.method.name
+    with ProgressLine(title, len(done) + len(todo), done=len(done), console=console) as progress:
+
+        def after(job: Job, verdict: Verdict) -> None:
+            verdicts[verdict] += 1
+            progress.advance(note())
+
+        run_jobs(
+            fair_order(todo, lambda job: instances[job.instance_id].repo),
+            lambda job: runner.run(job).verdict,
+            workers=config.workers,
+            after=after,
+            on_stop=lambda count: console.print(
+                f"stopping: {count} attempts in flight are finished first (again: drop them)"
+            ),
+        )
+
+
+@contextmanager
+def _model(plan: RunPlan, *, needed: bool) -> Iterator[ServedModel | None]:
+    """The run's model, served while the block runs; None when no attempt is left to make."""
+    if plan.config.model is None or not needed:
+        yield None
+        return
+    with serve_model(plan.config.model, plan.config.decoding, plan.folder.root) as served:
+        yield served
+
+
+def _write_inputs(plan: RunPlan, served: ServedModel | None) -> None:
+    folder = plan.folder
+    if folder.config.exists():
+        return
+    lines = (instance.model_dump_json(exclude_none=True) for instance in plan.instances)
+    folder.suite.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    notes = (*plan.config.notes, *(served.notes if served else ()))
+    config = plan.config.model_copy(update={"notes": notes})
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    folder.config.write_text(text, encoding="utf-8")
+
+
+def _lock(plan: RunPlan, served: ServedModel | None) -> RunLock:
+    config = plan.config
+    rows = sorted(instance.model_dump_json() for instance in plan.instances)
+    return RunLock(
+        suite_sha256=config.suite.sha256,
+        instances_sha256=hashlib.sha256("\n".join(rows).encode()).hexdigest(),
+        images=plan.images.digests,
+        method_sha256=_digest(config.method.model_dump(mode="json")),
+        model=served.facts if served else locked_model(plan.folder.lock),
+        predictions_sha256=(
+            hashlib.sha256(plan.predictions.read_bytes()).hexdigest() if plan.predictions else None
+        ),
+        seeds=config.seeds,
+        budget=config.budget.model_dump(mode="json"),
+        decoding=config.decoding.model_dump(mode="json"),
+        limits=config.limits.model_dump(mode="json"),
+        grading=config.grading.model_dump(mode="json"),
+        sandbox=config.sandbox,
+        grader=GRADER,
+        packages=package_versions(),
+    )
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def machine_facts() -> dict[str, str]:
+    """What a reader needs to know of the machine that a run was made on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cores": str(os.cpu_count()),
+        "memory_gib": f"{memory / 2**30:.1f}",
+        "system": platform.system() + " " + platform.release(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+    }
