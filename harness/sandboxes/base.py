@@ -87,8 +87,8 @@ class Sandbox(Protocol):
     def diff(self, base_commit: str) -> str:
         """The work tree's changes against a commit as a `git diff --binary` that `git apply`
         takes: new and deleted files included; caches (`__pycache__`, `*.pyc`, `.pytest_cache`,
-        `*.egg-info`, build output) and files that git ignores left out; no external diff driver, hook,
-        text conversion or attribute of the repository takes effect.
+        `*.egg-info`, build output) and files that git ignores left out; no configuration, hook,
+        filter or diff driver of the repository takes effect.
 
         Raises ValueError when the repository was made unreadable by the agent.
         """

@@ -1,0 +1,80 @@
+"""What the host's /proc tells: which processes live, and what a tree of them holds."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+_PROC = Path("/proc")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def process_token(pid: int) -> str:
+    """A name for a process that no later process with the same id has: id and start time.
+
+    Raises ProcessLookupError when there is no such process.
+    """
+    return f"{pid}-{_stat(pid)[19]}"
+
+
+def lives(token: str) -> bool:
+    """Whether the process of a token still runs."""
+    try:
+        return process_token(int(token.partition("-")[0])) == token
+    except (ProcessLookupError, ValueError):
+        return False
+
+
+def tree_memory(root: int, limit: int) -> int:
+    """Bytes of memory of a process and its descendants.
+
+    Pages shared between them count once, but that sum is costly, and only made when the plain one
+    is over `limit`.
+    """
+    children: dict[int, list[int]] = defaultdict(list)
+    resident: dict[int, int] = {}
+    for pid in _pids():
+        try:
+            stat = _stat(pid)
+        except ProcessLookupError:
+            continue
+        children[int(stat[1])].append(pid)
+        resident[pid] = int(stat[21]) * _PAGE
+    tree = [root]
+    for pid in tree:
+        tree += children[pid]
+    total = sum(resident.get(pid, 0) for pid in tree)
+    return total if total <= limit else sum(_own_share(pid, resident.get(pid, 0)) for pid in tree)
+
+
+def processes_with_argument(program: str, part: str) -> Iterator[int]:
+    """Ids of the processes of a program that have `part` in their arguments."""
+    for pid in _pids():
+        try:
+            arguments = Path(_PROC, str(pid), "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if arguments.split("\0")[0].endswith(program) and part in arguments:
+            yield pid
+
+
+def _pids() -> list[int]:
+    return [int(path.name) for path in _PROC.iterdir() if path.name.isdigit()]
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third (state) on."""
+    try:
+        return Path(_PROC, str(pid), "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        raise ProcessLookupError(f"no process {pid}") from None
+
+
+def _own_share(pid: int, otherwise: int) -> int:
+    try:
+        rollup = Path(_PROC, str(pid), "smaps_rollup").read_text()
+    except OSError:
+        return otherwise
+    found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+    return int(found[1]) * 1024 if found else otherwise
