@@ -21,8 +21,9 @@ _HEREDOC = re.compile(
 _SHELL_STATE = re.compile(r"^(source|\.|conda|cd|export|unset|ulimit|umask)\s|^[A-Za-z_]\w*=")
 _CHATTER = re.compile(r"^git (status|show|-c core\.fileMode=false diff [0-9a-f]+)$")
 _RESTORE = re.compile(r"^git checkout [0-9a-f]{40}\b")
-_EDITABLE = re.compile(r"^python -m pip install\b.*\s-e\s+\S+")
-_INSTALL = re.compile(r"^python (-m pip install\b|setup\.py (install|develop)\b)")
+_INSTALL = re.compile(
+    r"""^python\s(-m\spip\sinstall\s(.*\s)?(-e\s*)?['"]?\.(\[[^\]]*\])?['"]?(\s|$)|setup\.py\s)"""
+)
 
 
 class EvalScriptError(ValueError):
@@ -88,11 +89,6 @@ def _unique(lines: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(lines))
 
 
-def is_install(line: str) -> bool:
-    """Whether a set-up line installs Python packages."""
+def installs_work_tree(line: str) -> bool:
+    """Whether a set-up line installs the package in the work tree, editable or not."""
     return bool(_INSTALL.match(line))
-
-
-def is_editable_install(line: str) -> bool:
-    """Whether a set-up line installs the work tree in editable mode."""
-    return bool(_EDITABLE.match(line))

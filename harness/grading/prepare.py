@@ -4,7 +4,7 @@ import io
 import shlex
 import tarfile
 
-from harness.grading.eval_script import EvalPlan, is_editable_install, is_install
+from harness.grading.eval_script import EvalPlan, installs_work_tree
 from harness.grading.patches import PatchFacts
 from harness.records import Instance
 
@@ -25,13 +25,25 @@ INSTALL_ENVIRONMENT = {
     "PIP_NO_BUILD_ISOLATION": "0",
 }
 
-_EDITABLE_CHECK = """\
-harness_editable() {
-  local site
+# Whether the installation is what reinstalling the patched work tree would make of it. An editable
+# one always is. Of another one, the files that the patch touches are brought up to date, if their
+# installed copies were plain copies; what the base commit did not install is not installed now.
+_CURRENT = """\
+harness_current() {
+  local site path installed
   for site in "$(dirname "$(command -v python)")"/../lib/python3*/site-packages; do
     grep -qsE "(^|[^a-z])/testbed" "$site"/{*.pth,*.egg-link,__editable__*} && return 0
+    for path; do
+      installed=$site/${path#src/}
+      if git cat-file -e "$harness_base:$path" 2>/dev/null; then
+        [ -e "$installed" ] || continue
+        git cat-file blob "$harness_base:$path" | cmp -s - "$installed" || return 1
+      elif [ ! -d "${installed%/*}" ]; then
+        [ ! -d "$site/$(cut -d/ -f1 <<<"${path#src/}")" ] && continue || return 1
+      fi
+      if [ -f "$path" ]; then cp -- "$path" "$installed"; else rm -f -- "$installed"; fi || return 1
+    done
   done
-  return 1
 }
 """
 
@@ -63,23 +75,27 @@ def pack(files: dict[str, bytes]) -> bytes:
 
 
 def prepare_script(instance: Instance, plan: EvalPlan, facts: PatchFacts) -> str:
-    """Apply the model patch, restore the tests, bring the installation up to date.
+    """Apply the model patch, bring the installation up to date, restore the tests.
 
-    Exits with MODEL_PATCH_FAILED or RESTORE_FAILED, and prints PREPARED at the end. An editable
-    installation that the patch cannot have outdated is not made again.
+    Exits with MODEL_PATCH_FAILED or RESTORE_FAILED, and prints PREPARED at the end. Reinstalling
+    costs seconds, so it is done only where it can change something.
     """
-    kept = [line for line in plan.setup if not is_install(line)]
-    installs = [line for line in plan.setup if is_install(line)]
     tests = dict.fromkeys((*plan.test_files, *plan.new_test_files, *facts.test_infrastructure))
+    touched = shlex.join(facts.paths)
     lines = [
         "set -uo pipefail",
         "cd /testbed || exit 1",
         "export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=/testbed",
-        f"git apply --whitespace=fix {FOLDER}/model.patch || exit {MODEL_PATCH_FAILED}",
-        *kept,
-        *_install_lines(installs, needed=facts.needs_install),
         f"harness_base={instance.base_commit}",
+        _CURRENT,
         _RESTORE,
+        f"git apply --whitespace=fix {FOLDER}/model.patch || exit {MODEL_PATCH_FAILED}",
+        *(
+            f"harness_current {touched} || {line}"
+            if installs_work_tree(line) and not facts.needs_install
+            else line
+            for line in plan.setup
+        ),
         *(f"harness_restore {shlex.quote(path)} || exit {RESTORE_FAILED}" for path in tests),
         f"git apply {FOLDER}/test.patch || exit {RESTORE_FAILED}",
         f"echo '{PREPARED}'",
@@ -91,12 +107,3 @@ def test_script(plan: EvalPlan) -> str:
     """The test command in a shell with the environment that the evaluation script sets up."""
     state = [f"{line} >/dev/null 2>&1" for line in plan.shell_state]
     return "\n".join(("set -uo pipefail", *state, plan.tests))
-
-
-def _install_lines(installs: list[str], *, needed: bool) -> list[str]:
-    if needed or not installs:
-        return installs
-    lines = [_EDITABLE_CHECK]
-    for line in installs:
-        lines.append(f"harness_editable || {line}" if is_editable_install(line) else line)
-    return lines

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.grading.eval_script import EvalScriptError, plan_evaluation
+from harness.grading.eval_script import EvalScriptError, installs_work_tree, plan_evaluation
 from harness.grading.official import known_parser
 from harness.records import Instance
 from tests.conftest import make_instance
@@ -46,3 +46,20 @@ def test_every_real_script_is_understood(verified_rows: list[dict[str, Any]]) ->
         assert plan.shell_state[:3] == plan.setup[:3]
         assert not any("EOF_" in line or "git apply" in line for line in plan.setup)
         assert known_parser(str(instance.log_parser))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("python -m pip install -e .", True),
+        ("python -m pip install .", True),
+        ("python -m pip install -e .[test] --verbose", True),
+        ("python -m pip install -e '.[dev]'", True),
+        ("python -m pip install -v --no-use-pep517 --no-build-isolation -e .", True),
+        ("python setup.py install", True),
+        ("python -m pip install -q 'pytest<7.2'", False),
+        ("conda activate testbed", False),
+    ],
+)
+def test_installs_of_the_work_tree_are_told_from_others(line: str, expected: bool) -> None:
+    assert installs_work_tree(line) is expected
