@@ -1,7 +1,7 @@
 """pass@k, intervals, paired comparisons and power planning: pure functions of plain data."""
 
-from harness.scoring.compare import NotPairedError, compare, compare_family
-from harness.scoring.plan import Plan, PlanError, plan
+from harness.scoring.compare import NotPairedError, compare_family
+from harness.scoring.plan import Plan, PlanError
 from harness.scoring.records import Comparison, Group, Interval, Rate, Resampling, Scores
 from harness.scoring.scored import Scored, scored
 from harness.scoring.scores import score
@@ -17,9 +17,7 @@ __all__ = [
     "Resampling",
     "Scored",
     "Scores",
-    "compare",
     "compare_family",
-    "plan",
     "score",
     "scored",
 ]

@@ -78,8 +78,8 @@ def wilson(count: float, n: int, *, level: float = DEFAULT.level) -> Interval:
     low, high = proportion_confint(count, n, alpha=1 - level, method="wilson")
     return Interval(
         value=count / n,
-        low=max(0.0, float(low)),
-        high=min(1.0, float(high)),
+        low=float(low) if count else 0.0,  # exactly 0 and 1 at the ends, but for rounding
+        high=float(high) if count < n else 1.0,
         level=level,
         n=n,
         method="Wilson score",

@@ -12,9 +12,10 @@ w, never the rest. A two-sided test at α has the asked power when
 
     N·δ² ≥ (z_{1-α/2}·√(V(R) + δ²) + z_power·√V(R))²
 
-which for R = 1 is the sample size of McNemar's test. When a and b are run on different instances,
-V(R) is the sum of both methods' variances, each p(1 - p)(r + (1 - r)/R), and the first root is
-taken at the common rate (p + q)/2.
+which for R = 1 is the sample size of McNemar's test and for more runs a little conservative for
+the paired bootstrap. When a and b are run on different instances, V(R) is the sum of both
+methods' variances, each p(1 - p)(r + (1 - r)/R), and the first root is taken at the common rate
+(p + q)/2.
 
 Source: Connor, Sample Size for Testing Differences in Proportions for the Paired-Sample Design,
 Biometrics 43 (1987), for R = 1; Miller, Adding Error Bars to Evals (2024), for the split of the

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from rich.markup import escape
 from rich.table import Table
 
 from harness.scoring.plan import MAX_RUNS, Plan
@@ -15,7 +16,7 @@ def percent(interval: Interval, *, signed: bool = False) -> str:
     return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
 
 
-def render_scores(scores: Scores) -> Table:
+def scores_table(scores: Scores) -> Table:
     """pass@1 of all instances and of every repository."""
     table = Table("", "instances", "resolved", "attempts", "pass@1 %, 95 % CI", box=None)
     if scores.pass_at_1:
@@ -25,11 +26,11 @@ def render_scores(scores: Scores) -> Table:
     for group in scores.by_repository:
         interval = group.pass_at_1.interval
         row = (group.instances, group.resolved, group.attempts, percent(interval))
-        table.add_row(group.name, *map(str, row))
+        table.add_row(escape(group.name), *map(str, row))
     return table
 
 
-def render_comparisons(family: Iterable[Comparison]) -> Table:
+def comparison_table(family: Iterable[Comparison]) -> Table:
     """One row per comparison: rates, difference, discordant instances and adjusted p-values."""
     table = Table(
         *("a", "b", "n", "pass@1 % of a", "pass@1 % of b", "difference, points"),
@@ -38,20 +39,20 @@ def render_comparisons(family: Iterable[Comparison]) -> Table:
     )
     for one in family:
         table.add_row(
-            one.a,
-            one.b,
+            escape(one.a),
+            escape(one.b),
             str(one.instances),
             percent(one.pass_at_1_a),
             percent(one.pass_at_1_b),
             percent(one.difference, signed=True),
             f"{len(one.better_in_a)} / {len(one.better_in_b)}",
-            f"{one.p_bootstrap:.4f} ({one.p_bootstrap_holm:.4f})",
-            f"{one.p_exact:.4f} ({one.p_exact_holm:.4f})",
+            f"{_p(one.p_bootstrap)} ({_p(one.p_bootstrap_holm)})",
+            f"{_p(one.p_exact)} ({_p(one.p_exact_holm)})",
         )
     return table
 
 
-def render_plan(plan: Plan) -> Table:
+def plan_table(plan: Plan) -> Table:
     """Runs needed for each number of instances."""
     table = Table(
         *("instances", "runs of each, paired", "runs of each, unpaired", "power of one paired run"),
@@ -62,3 +63,7 @@ def render_plan(plan: Plan) -> Table:
         shown = (f"over {MAX_RUNS}" if one is None else str(one) for one in runs)
         table.add_row(str(row.instances), *shown, f"{row.power_of_one_run:.0%}")
     return table
+
+
+def _p(value: float) -> str:
+    return "<0.0001" if value < 0.0001 else f"{value:.4f}"

@@ -6,7 +6,6 @@ from harness.suites.flaky import FlakyInstance, load_flaky
 from harness.suites.load import Suite, load_suite, rows_sha256
 from harness.suites.manifest import PinnedPackage, SuiteManifest, ids_sha256
 from harness.suites.manifests import load_manifest, manifests_root, suite_names
-from harness.suites.select import select
 from harness.suites.validate import RefusedRow
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "load_suite",
     "manifests_root",
     "rows_sha256",
-    "select",
     "suite_names",
     "validate_suite",
 ]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from harness.suites import SuiteError, select
+from harness.suites import SuiteError
+from harness.suites.select import select
 from tests.conftest import make_instance
 
 ALL = [
