@@ -1,0 +1,1 @@
+"""Models: serving a small one on the CPU. Everything that needs torch lives here."""
