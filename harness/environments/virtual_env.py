@@ -1,0 +1,73 @@
+"""A virtual environment that is used at another path than it was made at."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.environments.errors import ImageError
+
+_SECONDS = 600
+
+
+def make_virtual_env(folder: Path, requirements: Sequence[str], *, at: str) -> None:
+    """Make a virtual environment of this harness's own Python with requirements, for use `at`.
+
+    uv installs where there is one; pip, when it is missing or does not know this machine's index.
+    Raises ImageError with the last words of each.
+    """
+    python = Path(sys.base_prefix, "bin", f"python3.{sys.version_info.minor}")
+    if not python.exists():
+        raise ImageError(f"no Python at {python}, which this harness was started with")
+    _run([str(python), "-m", "venv", "--without-pip", str(folder)])
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.writelines(f"{line}\n" for line in requirements)
+        file.flush()
+        _install(folder / "bin" / "python", file.name)
+    _relocate(folder, at)
+
+
+def _install(python: Path, requirements: str) -> None:
+    said = []
+    for installer in _installers(python):
+        try:
+            # A copy, since the environment is written to in a sandbox and uv's cache is not ours.
+            _run([*installer, "--quiet", "--only-binary=:all:", "-r", requirements])
+        except ImageError as error:
+            said.append(str(error))
+        else:
+            return
+    raise ImageError("cannot install the requirements: " + ("\n".join(said) or "no uv and no pip"))
+
+
+def _installers(python: Path) -> list[list[str]]:
+    found = []
+    beside = Path(sys.executable).with_name("uv")
+    uv = str(beside) if beside.exists() else shutil.which("uv")
+    if uv:
+        found.append([uv, "pip", "install", "-p", str(python), "--link-mode=copy", "--compile"])
+    if importlib.util.find_spec("pip"):
+        found.append([sys.executable, "-m", "pip", f"--python={python}", "install"])
+    return found
+
+
+def _run(command: list[str]) -> None:
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise ImageError(f"{command[0]} took over {_SECONDS} s") from None
+    if result.returncode != 0:
+        raise ImageError(f"{' '.join(command[:4])}: {result.stderr.strip()[-1000:]}")
+
+
+def _relocate(folder: Path, at: str) -> None:
+    """Make scripts and settings name the path of use."""
+    here = str(folder)
+    for path in [folder / "pyvenv.cfg", *(folder / "bin").iterdir()]:
+        if path.is_file() and not path.is_symlink():
+            content = path.read_bytes()
+            if here.encode() in content:
+                path.write_bytes(content.replace(here.encode(), at.encode()))
