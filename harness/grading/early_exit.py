@@ -17,6 +17,7 @@ _STREAMED = {
     "parse_log_sympy": re.compile(rb"^(test_\S+)(?: .*)? [FE]$"),
 }
 _MAX_LINE = 64 * 1024
+STOPPED = "the verdict is decided: "  # printed by the plugin
 
 
 class OutputWatcher:

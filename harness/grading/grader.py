@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.grading import official
 from harness.grading.cache import GradeCache, cache_key
-from harness.grading.early_exit import OutputWatcher, plugin_environment, plugin_files
+from harness.grading.early_exit import STOPPED, OutputWatcher, plugin_environment, plugin_files
 from harness.grading.eval_script import EvalPlan, plan_evaluation
 from harness.grading.options import GradingOptions
 from harness.grading.patches import PatchFacts, inspect_patch
@@ -264,7 +264,8 @@ class _GradeMaker:
                     text=f"the log looks like a broken environment: {report.infra_reason}",
                 ),
             )
-        verdict, reason = _verdict(tests, counts, failed, resolved=resolved)
+        stopped = run.decided_by is not None or STOPPED in output
+        verdict, reason = _verdict(tests, counts, failed, resolved=resolved, stopped=stopped)
         return self(
             verdict,
             reason,
@@ -273,14 +274,19 @@ class _GradeMaker:
             tests=statuses,
             failed_tests=failed,
             official_resolved=report.resolved,
-            stopped_early=run.decided_by is not None or "the verdict is decided: " in output,
+            stopped_early=stopped,
             exit_code=tests.exit_code,
             timing=run.timing,
         )
 
 
 def _verdict(
-    tests: ExecResult, counts: TestCounts, failed: tuple[str, ...], *, resolved: bool
+    tests: ExecResult,
+    counts: TestCounts,
+    failed: tuple[str, ...],
+    *,
+    resolved: bool,
+    stopped: bool,
 ) -> tuple[Verdict, str]:
     if tests.timed_out:
         return Verdict.TIMED_OUT, f"the tests were stopped after {tests.seconds:.0f} s"
@@ -291,7 +297,9 @@ def _verdict(
     if resolved:
         return Verdict.RESOLVED, tally
     extra = ""
-    if tests.truncated:
+    if stopped:
+        extra = "; stopped at the first that failed, the rest did not run"
+    elif tests.truncated:
         extra = f"; the output was cut, {tests.output_bytes:,} bytes are over the limit"
     elif tests.exit_code == 137:
         extra = "; the tests were killed, most likely over the memory limit"
