@@ -1,0 +1,169 @@
+// The attempt viewer: a dialog over the page, addressed by `#attempt/<run>/<instance>/<seed>`.
+
+const dialog = document.getElementById("attempt");
+const TEXT_OPEN = 1200; // longer events start folded
+let opened = 0;
+
+function section(title, open, ...content) {
+  return el("details", { class: "part", open }, el("summary", {}, el("h3", {}, title)), ...content);
+}
+
+function facts(pairs) {
+  return el("dl", { class: "facts" }, pairs.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
+function testTable(caption, tests) {
+  const body = tests.map(([name, status]) =>
+    el("tr", {}, el("td", {}, el("span", { class: `test ${status.toLowerCase()}` }, status)), el("td", { class: "name" }, name)));
+  return el("div", { class: "scroll" }, el("table", { class: "tests" },
+    el("caption", {}, caption), el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Status"), el("th", { scope: "col" }, "Test"))),
+    el("tbody", {}, body)));
+}
+
+/** Deciding tests: names from the instance; the attempt lists those that did not pass. */
+function decidingTests(instance, tests) {
+  if (!tests) return empty("There is no grade, so no test has a status.");
+  const statuses = new Map(tests.not_passed);
+  const all = (names) => names.map((name) => [name, statuses.get(name) ?? "PASSED"]);
+  const kept = all(instance.pass_to_pass);
+  const broken = kept.filter(([, status]) => status !== "PASSED");
+  const passed = el("details", {}, el("summary", {}, `${kept.length - broken.length} passed`));
+  passed.addEventListener("toggle", () => {
+    passed.append(testTable("Tests that passed before and still pass", kept.filter(([, status]) => status === "PASSED")));
+  }, { once: true });
+  return el("div", {},
+    el("p", { class: "note" }, tests.summary),
+    testTable("Must pass now (FAIL_TO_PASS)", all(instance.fail_to_pass)),
+    broken.length ? testTable("Must still pass (PASS_TO_PASS), but did not", broken) : null,
+    kept.length > broken.length ? el("div", { class: "folded" }, "Must still pass (PASS_TO_PASS): ", passed) : null);
+}
+
+function eventNode(event) {
+  const preview = event.text.head.trimStart().slice(0, 140).split("\n")[0];
+  const size = event.text.head.length + (event.text.tail?.length ?? 0);
+  const open = size <= TEXT_OPEN && event.kind !== "system";
+  return el("details", { class: `event ${event.kind}`, "data-kind": event.kind, open },
+    el("summary", {}, el("span", { class: "kind" }, event.kind), el("span", { class: "when" }, event.when),
+      el("span", { class: "preview" }, preview)),
+    clipped(`${event.kind} at step ${event.step}`, event.text),
+    event.data ? el("details", { class: "data" }, el("summary", {}, "data"), clipped("event data", event.data)) : null);
+}
+
+function trajectory(attempt) {
+  const { events, cut, note, file } = attempt.trajectory;
+  if (!events.length) return section("Trajectory", false, empty(note || "No events were recorded."), source(file));
+  const list = el("div", { class: "events" }, events.map(eventNode));
+  if (cut) list.insertBefore(el("p", { class: "cut" }, `${cut.events} events cut here; all of them: ${file}`), list.children[cut.at]);
+  const kinds = [...new Set(events.map((event) => event.kind))].map((kind) => {
+    const box = el("input", { type: "checkbox", checked: true });
+    box.addEventListener("change", () => {
+      for (const node of list.querySelectorAll(`[data-kind="${kind}"]`)) node.hidden = !box.checked;
+    });
+    return el("label", {}, box, ` ${kind} (${events.filter((event) => event.kind === kind).length})`);
+  });
+  const fold = (text, open) => {
+    const button = el("button", { type: "button" }, text);
+    button.addEventListener("click", () => {
+      for (const node of list.querySelectorAll(".event")) node.open = open;
+    });
+    return button;
+  };
+  const tools = el("div", { class: "tools", role: "group", "aria-label": "Events shown" }, kinds, fold("Unfold all", true), fold("Fold all", false));
+  return section(`Trajectory: ${attempt.trajectory.total} events`, true, note ? el("p", { class: "note" }, note) : null, tools, list, source(file));
+}
+
+function patches(instance, attempt) {
+  const side = (title, clip, file) => el("div", {}, el("h4", {}, title),
+    clip?.head ? patch(title, clip, file) : empty("Empty."), source(file));
+  return section("Patch", true, el("div", { class: "sides" },
+    side("This attempt", attempt.patch, attempt.patch_file), side("Gold patch", instance.gold, instance.file)));
+}
+
+function findings(attempt) {
+  if (!attempt.findings.length) return null;
+  return section(`Findings: ${attempt.findings.length}`, true,
+    el("ul", { class: "findings" }, attempt.findings.map(([code, text]) => el("li", {}, el("code", {}, code), ` ${text}`))),
+    source(attempt.grade_file));
+}
+
+function testLog(attempt) {
+  const { log, log_file: file } = attempt;
+  return section("Test log", false, log ? clipped("Test log", log, file) : empty("No log was kept."), source(file));
+}
+
+function switcher(id, run, seed) {
+  const methods = PAGE.runs.map(({ name }, index) => {
+    const links = (PAGE.attempts[id]?.[index] ?? []).map(([other, status]) =>
+      el("a", {
+        class: `chip ${status}`, href: `#attempt/${index}/${id}/${other}`,
+        "aria-label": `${name}, seed ${other}: ${PAGE.statuses[status]}`,
+        "aria-current": index === run && other === seed ? "true" : null,
+      }, PAGE.runs[index].seeds > 1 ? `${other} ${PAGE.symbols[status]}` : PAGE.statuses[status]));
+    return links.length ? el("span", { class: "method" }, name, links) : null;
+  });
+  return el("nav", { class: "switcher", "aria-label": "Attempts on this instance" }, methods);
+}
+
+/** A link to the attempt of the same method and seed, or the nearest, on the next instance shown. */
+function neighbour(text, id, run, seed, step) {
+  const order = shownInstances();
+  const next = order.includes(id) ? order[order.indexOf(id) + step] : order[0];
+  if (!next || next === id) return el("span", { class: "button", "aria-disabled": "true" }, text);
+  const byRun = PAGE.attempts[next];
+  const other = byRun[run]?.length ? run : byRun.findIndex((attempts) => attempts.length);
+  const seeds = byRun[other].map(([one]) => one);
+  return el("a", { class: "button", href: `#attempt/${other}/${next}/${seeds.includes(seed) ? seed : seeds[0]}` }, text);
+}
+
+function fill(id, run, seed, instance, attempt) {
+  const heading = el("h2", { id: "attempt-title", tabindex: "-1" }, id);
+  const close = el("button", { type: "button", class: "close" }, "Close");
+  close.addEventListener("click", () => dialog.close());
+  const head = el("header", {}, el("div", { class: "bar" }, heading,
+    neighbour("Previous", id, run, seed, -1), neighbour("Next", id, run, seed, 1), close), switcher(id, run, seed));
+  const body = el("div", { class: "body" });
+  if (!attempt) body.append(empty("There is nothing on this attempt in this report."));
+  else {
+    body.append(el("p", { class: "verdict" }, chip(attempt.status), ` ${attempt.reason}`),
+      ...attempt.problems.map((problem) => el("p", { class: "callout" }, problem)), facts(attempt.facts),
+      el("details", { class: "more" }, el("summary", {}, "All figures"), facts(attempt.more),
+        source(attempt.attempt_file), ", ", source(attempt.grade_file)));
+    body.append(...[findings(attempt), instance ? patches(instance, attempt) : null,
+      instance ? section("Deciding tests", attempt.status !== "resolved", decidingTests(instance, attempt.tests)) : null,
+      trajectory(attempt),
+      instance ? section("Problem statement", false, clipped("Problem statement", instance.problem, instance.file)) : empty("This instance is not in instances.jsonl."),
+      testLog(attempt)].filter(Boolean));
+  }
+  dialog.replaceChildren(head, body);
+  heading.focus();
+}
+
+async function openAttempt(run, id, seed) {
+  const ticket = ++opened;
+  const [instance, attempt] = await Promise.all([unpack(`instance/${id}`), unpack(`attempt/${run}/${id}/${seed}`)]);
+  if (ticket !== opened) return;
+  if (!dialog.open) dialog.showModal();
+  fill(id, run, seed, instance, attempt);
+  dialog.scrollTop = 0;
+}
+
+function route() {
+  const address = /^#attempt\/(\d+)\/([A-Za-z0-9_.-]+)\/(\d+)$/.exec(location.hash);
+  if (address) openAttempt(Number(address[1]), address[2], Number(address[3]));
+  else if (dialog.open) dialog.close();
+}
+
+dialog.addEventListener("close", () => {
+  opened++;
+  if (location.hash.startsWith("#attempt/")) history.replaceState(null, "", location.pathname + location.search);
+});
+/* A fragment link takes the focus away before the dialog can note whom to give it back to. */
+document.addEventListener("click", (event) => {
+  const link = event.target.closest('a[href^="#attempt/"]');
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  history.pushState(null, "", link.hash);
+  route();
+});
+window.addEventListener("hashchange", route);
+route();
