@@ -8,6 +8,8 @@ from harness.grading.eval_script import EvalScriptError
 from harness.rollouts.ledger import RunBusyError
 from harness.rollouts.lock import LockMismatchError
 from harness.sandboxes.base import SandboxFailure
+from harness.scoring.compare import NotPairedError
+from harness.scoring.plan import PlanError
 from harness.suites.errors import SuiteError
 
 USER_ERRORS = (
@@ -17,6 +19,8 @@ USER_ERRORS = (
     FileNotFoundError,
     ImageError,
     LockMismatchError,
+    NotPairedError,
+    PlanError,
     RecipeError,
     RunBusyError,
     SandboxFailure,
