@@ -46,7 +46,7 @@ def load_service(
             local_files_only=True,
         ).eval()
         tokenizer = AutoTokenizer.from_pretrained(model.folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # a folder can be wrong in any way
         raise ModelError(f"model {model.name} ({model.folder}): {error}") from error
     if chosen is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pack_linear_layers(network, SLOTS)
