@@ -88,10 +88,9 @@ def _headline(run: Run) -> Headline:
     graded = scores.attempts - len(scores.ungraded.infra_failures) if scores else run.graded
     resolved = scores.resolved if scores else run.resolved
     caution = (f"{rate.note[0].upper()}{rate.note[1:]}.",) if rate and rate.note else ()
-    title = run.config.get("method")
     return Headline(
         name=line(run.name),
-        title=line(str(title.get("title", ""))) if isinstance(title, dict) else "",
+        title=_title(run),
         estimate=rate_estimate(rate),
         resolved=f"{resolved} / {graded}",
         seeds=", ".join(map(str, run.seeds)),
@@ -101,6 +100,14 @@ def _headline(run: Run) -> Headline:
     )
 
 
+def _title(run: Run) -> str:
+    """The method's title and the models that answered."""
+    method = run.config.get("method")
+    title = str(method.get("title", "")) if isinstance(method, dict) else ""
+    models = {entry.attempt.model or "" for entry in run.entries.values() if entry.attempt}
+    return line(", ".join(filter(None, (title, *sorted(models)))))
+
+
 def _sentence(run: Run, scores: Scores | None, resolved: int, graded: int) -> str:
     name, several = line(run.name), len(run.seeds) > 1
     what = "attempts" if several else "instances"
@@ -108,11 +115,7 @@ def _sentence(run: Run, scores: Scores | None, resolved: int, graded: int) -> st
         return f"{name}: {resolved} of {graded} graded {what} resolved so far; there is no score."
     shown = scores.pass_at_1.interval
     by_seed = ", ".join(f"{scores.resolved_by_seed.get(seed, '–')}" for seed in run.seeds)
-    across = (
-        f" on {count(scores.instances, 'instance')}, {by_seed} with its {len(run.seeds)} seeds"
-        if several
-        else ""
-    )
+    across = f" on {count(scores.instances, 'instance')} (by seed: {by_seed})" if several else ""
     return (
         f"{name} resolved {resolved} of {graded} {what}{across}: {percent(shown.value)}. On "
         f"instances like these its rate plausibly lies between {percent(shown.low)} and "

@@ -30,6 +30,8 @@ from harness.reports.text import line
 
 SCRIPTS = ("page.js", "diff.js", "instances.js", "attempt.js")
 STYLES = ("report.css", "attempt.css")
+FEW_RUNS = 4  # up to here the instance table spells verdicts out
+MANY_RUNS = 8  # from here on it scrolls sideways
 
 
 def write_report(
@@ -107,7 +109,8 @@ def _context(
         "has_difficulty": any(row.difficulty for row in rows),
         "repositories": sorted({row.repository for row in rows}),
         "stops": sorted({s for row in rows for cell in row.cells for s in cell.stops.split()}),
-        "compact": any(len(cell.marks) > 1 for row in rows for cell in row.cells),
+        "compact": len(runs) > FEW_RUNS or any(len(run.seeds) > 1 for run in runs),
+        "many_runs": MANY_RUNS,
         "present_statuses": [status for status in LABELS if status in present],
         "infrastructure": list(infrastructure(runs)),
         "problems": list(problems(runs)),

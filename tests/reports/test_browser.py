@@ -174,7 +174,7 @@ def test_an_attempt_shows_everything_and_hostile_text_stays_text(page: "Page", r
     texts = dialog.locator("pre").all_text_contents()
     assert sum(SHOWN in text for text in texts) == 3  # event, patch, log
     assert "<script>alert(1)" in (dialog.locator(".data pre").last.text_content() or "")
-    log = dialog.get_by_role("region", name="Test log").text_content() or ""
+    log = dialog.get_by_role("group", name="Test log").text_content() or ""
     assert log.startswith(SHOWN)
     assert log.endswith("last line\n")
     assert "bytes cut here" in log
@@ -184,13 +184,13 @@ def test_an_attempt_shows_everything_and_hostile_text_stays_text(page: "Page", r
     assert dialog.locator(".event.note pre").last.text_content() == "the end"
     assert dialog.locator("img, script, style, [onerror], a[href^=javascript]").count() == 0
     assert "Square(3).area()" in (
-        dialog.get_by_role("region", name="Problem statement").text_content() or ""
+        dialog.get_by_role("group", name="Problem statement").text_content() or ""
     )
 
 
 def test_patches_are_coloured_and_numbered(page: "Page", report: str) -> None:
     dialog = open_attempt(page, report, "0/psf__requests-1001/0")
-    gold = dialog.get_by_role("region", name="Gold patch")
+    gold = dialog.get_by_role("group", name="Gold patch")
     assert gold.text_content() == GOLD
     assert gold.locator(".added").count() == 3
     assert gold.locator(".removed").text_content() == "-        return self.side * 2\n"

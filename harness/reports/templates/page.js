@@ -27,7 +27,7 @@ function chip(status) {
 
 /** A scrollable block of text that can be reached and moved with the keyboard. */
 function block(label, className, ...children) {
-  return el("pre", { class: className, tabindex: "0", role: "region", "aria-label": label }, ...children);
+  return el("pre", { class: className, tabindex: "0", role: "group", "aria-label": label }, ...children);
 }
 
 function cutMark(clip, where) {
