@@ -37,10 +37,10 @@ def bootstrap_mean(
 
     samples = _samples(values, clusters)
     units = len(samples[0])
-    value = float(_mean(*samples))
+    value = min(max(float(_mean(*samples)), min(values)), max(values))
     method = "bootstrap percentile" + (" over clusters" if clusters is not None else "")
-    if units == 1:
-        same = Interval(value=value, low=value, high=value, level=how.level, n=1, method=method)
+    if units == 1 or min(values) == max(values):
+        same = Interval(value=value, low=value, high=value, level=how.level, n=units, method=method)
         return Bootstrap(same, np.full(how.n_resamples, value))
     result = bootstrap(
         samples,
@@ -53,11 +53,11 @@ def bootstrap_mean(
         batch=max(1, _BATCH_VALUES // units),
         rng=np.random.default_rng(how.seed),
     )
-    bounds = result.confidence_interval
+    low, high = sorted(map(float, result.confidence_interval))  # rounding may swap equal ones
     interval = Interval(
         value=value,
-        low=float(bounds.low),
-        high=float(bounds.high),
+        low=low,
+        high=high,
         level=how.level,
         n=units,
         method=method,
@@ -95,14 +95,14 @@ def rate(shares: Sequence[float], how: Resampling = DEFAULT) -> Rate:
     bootstrap = bootstrap_mean(shares, how=how).interval
     return Rate(
         bootstrap=bootstrap,
-        wilson=wilson(min(max(bootstrap.value * n, 0), n), n, level=how.level),
-        note=_note(bootstrap.value, n, how.level),
+        wilson=wilson(bootstrap.value * n, n, level=how.level),
+        note="" if bootstrap.low < bootstrap.high else _note(bootstrap.value, n, how.level),
     )
 
 
 def _note(value: float, n: int, level: float) -> str:
     if 0 < value < 1:
-        return "1 instance: no interval can be resampled" if n == 1 else ""
+        return f"the same share in all {n}: a bootstrap interval has no width here, see Wilson's"
     bound = min(1.0, -math.log(1 - level) / n)  # 3/n at 95 %
     what = "none" if value == 0 else "all"
     limit = f"below {bound:.1%}" if value == 0 else f"above {1 - bound:.1%}"

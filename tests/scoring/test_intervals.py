@@ -90,15 +90,15 @@ def test_a_cluster_for_each_value_is_no_clustering() -> None:
 @settings(deadline=None)
 def test_an_interval_lies_within_the_values_and_holds_their_mean(values: list[float]) -> None:
     interval = bootstrap_mean(values, how=QUICK).interval
-    slack = 1e-9 * (1 + max(map(abs, values)))
+    slack = 1e-9 * max(map(abs, values))
     assert min(values) - slack <= interval.low <= interval.high <= max(values) + slack
+    assert min(values) <= interval.value <= max(values)
     assert interval.value == pytest.approx(np.mean(values), abs=slack)
 
 
 @given(VALUES, st.randoms())
 @settings(deadline=None)
 def test_the_order_of_values_does_not_matter(values: list[float], rng: random.Random) -> None:
-    shuffled = list(zip(values, map(str, range(len(values))), strict=True))
     clusters = [str(number % 3) for number in range(len(values))]
     shuffled = list(zip(values, clusters, strict=True))
     rng.shuffle(shuffled)
@@ -146,11 +146,12 @@ def test_degenerate_rates_say_so_and_show_wilson() -> None:
     assert rate([1.0, 0.0] * 30).interval.method == "bootstrap percentile"
 
 
-def test_one_instance_has_no_bootstrap() -> None:
-    one = rate([0.5])
-    assert (one.bootstrap.low, one.bootstrap.high) == (0.5, 0.5)
-    assert one.interval is one.wilson
-    assert "1 instance" in one.note
+@pytest.mark.parametrize("shares", [[0.5], [1 / 3] * 7])
+def test_equal_shares_have_no_bootstrap_interval(shares: list[float]) -> None:
+    found = rate(shares)
+    assert (found.bootstrap.low, found.bootstrap.high) == (shares[0], shares[0])
+    assert found.interval is found.wilson
+    assert f"the same share in all {len(shares)}" in found.note
 
 
 def test_nothing_cannot_be_resampled() -> None:
