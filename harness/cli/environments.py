@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from harness.cli.common import JSON_OPTION
+
+SandboxKind = Literal["docker", "process"]
 
 app = typer.Typer(help="Build the images that instances run in.", no_args_is_help=True)
 
@@ -24,7 +26,7 @@ def build(
     instance: Annotated[
         list[str] | None, typer.Option("--instance", "-i", help="Only these ids.")
     ] = None,
-    sandbox: Annotated[str, typer.Option(help="docker or process.")] = "docker",
+    sandbox: Annotated[SandboxKind, typer.Option(help="What the images are for.")] = "docker",
     force: Annotated[bool, typer.Option("--force", help="Build again what is there.")] = False,
     as_json: JSON_OPTION = False,
 ) -> None:
@@ -42,8 +44,6 @@ def build(
     from harness.suites.load import load_suite
     from harness.suites.select import select
 
-    if sandbox not in ("docker", "process"):
-        raise typer.BadParameter(f"{sandbox!r}: docker or process", param_hint="--sandbox")
     instances = select(load_suite(suite, rows=rows).instances, ids=instance or [])
     results = build_all(
         instances,

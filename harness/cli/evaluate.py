@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,7 +40,9 @@ def evaluate(
     ] = None,
     runs: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
     workers: Annotated[int | None, typer.Option(min=1, help="Attempts at a time.")] = None,
-    sandbox: Annotated[str | None, typer.Option(help="docker or process.")] = None,
+    sandbox: Annotated[
+        Literal["docker", "process"] | None, typer.Option(help="Instead of the profile's.")
+    ] = None,
     early_exit: Annotated[
         bool, typer.Option("--early-exit", help="Stop tests once the verdict is decided.")
     ] = False,

@@ -56,7 +56,7 @@ class EvalRequest:
     refuse_missing_images: bool = False
     run_id: str | None = None
     workers: int | None = None
-    sandbox: str | None = None
+    sandbox: Literal["docker", "process"] | None = None
     early_exit: bool = False
     test_timeout: float = 1800.0
     use_cache: bool = True
@@ -87,7 +87,7 @@ def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
     if request.only_predicted:
         instances = _only_predicted(request, instances, refused)
     instances = _gradable(instances, refused)
-    provider = make_provider(_sandbox(request, profile))
+    provider = make_provider(request.sandbox or profile.sandbox)
     images = find_images(
         instances,
         provider,
@@ -206,16 +206,6 @@ def _record_refused(folder: RunFolder, refused: list[Refused]) -> None:
     (folder.root / "refused.jsonl").write_text(lines, encoding="utf-8")
 
 
-def _sandbox(request: EvalRequest, profile: Profile) -> Literal["docker", "process"]:
-    match request.sandbox or profile.sandbox:
-        case "docker":
-            return "docker"
-        case "process":
-            return "process"
-        case other:
-            raise ConfigError(f"unknown sandbox {other!r}: docker or process")
-
-
 def _default_id(request: EvalRequest, suite: Suite) -> str:
     parts = [suite.name.removesuffix(".jsonl"), *(Path(name).stem for name in request.methods)]
     if request.predictions:
@@ -249,7 +239,7 @@ def _config(
             instances=len(instances),
         ),
         seeds=request.seeds,
-        sandbox=_sandbox(request, profile),
+        sandbox=request.sandbox or profile.sandbox,
         model=model,
         budget=budget,
         decoding=method.decoding or profile.decoding,
