@@ -18,11 +18,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         threading.Thread(target=_exit_with_stdin, daemon=True).start()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads its threads
 
-    from trainers.serving.models import default_cache, resolve_model
+    from harness.records.cache import cache_root
+    from trainers.serving.models import resolve_model
     from trainers.serving.shipped import ModelError
 
     try:
-        model = resolve_model(options.model, options.cache or default_cache())
+        model = resolve_model(options.model, options.cache or cache_root() / "models")
         print(
             f"{model.title}\n  source   {model.source}\n  licence  {model.licence}\n"
             f"  sha256   {model.artefact_sha256 or model.weights_sha256}",

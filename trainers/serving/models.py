@@ -5,7 +5,6 @@ A reference is the name of a shipped manifest, a local folder, or a hub id (`org
 
 import difflib
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +30,6 @@ class LocalModel:
     artefact_sha256: str | None
     weights_sha256: str
     tokenizer_sha256: str
-
-
-def default_cache() -> Path:
-    """Where converted models are kept: below the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "swe-harness/models"
 
 
 def resolve_model(reference: str, cache: Path) -> LocalModel:

@@ -1,0 +1,32 @@
+"""The agent that knows the answer: it proposes the instance's gold patch."""
+
+from harness.agents.base import Emit, Endpoint
+from harness.records import Budget, Event, Instance, Outcome, Record, StopReason
+from harness.sandboxes.base import Sandbox
+
+
+class GoldOptions(Record):
+    """The gold agent has no options."""
+
+
+class GoldAgent:
+    """Proposes the gold patch; whatever it does not resolve is a fault of the environment."""
+
+    needs_sandbox = False
+
+    def __init__(self, options: GoldOptions) -> None:
+        pass
+
+    def run(
+        self,
+        instance: Instance,
+        *,
+        sandbox: Sandbox | None,
+        endpoint: Endpoint | None,
+        budget: Budget,
+        seed: int,
+        emit: Emit,
+    ) -> Outcome:
+        """See `Agent.run`."""
+        emit(Event(step=0, seconds=0, kind="note", text="the gold patch of the instance"))
+        return Outcome(patch=instance.patch, stop_reason=StopReason.FINISHED)
