@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.environments.base_images import LABEL, base_image, layout_digest
 from harness.environments.build_container import BuildContainer
-from harness.environments.engine import find_image, image_id
+from harness.environments.engine import find_image, image_id, remove_replaced
 from harness.environments.host_access import FOLDER, debian_mirror, host_access
 from harness.environments.recipe import Recipe
 
@@ -43,8 +43,8 @@ def environment_image(
     owner, name = recipe.repo.lower().split("/")
     image = f"swe-harness/env.{owner}_1776_{name}:{recipe.version}"
     labels = recipe_labels(recipe)
-    found = None if force else find_image(client, image)
-    if found is not None and labels.items() <= found.labels.items():
+    found = find_image(client, image)
+    if not force and found is not None and labels.items() <= found.labels.items():
         return image
     base = base_image(client, release, cache=cache, on_progress=on_progress)
     on_progress(f"{recipe.repo} {recipe.version}: making the environment")
@@ -61,6 +61,8 @@ def environment_image(
             container.run(_PIP_SCRIPT, step="pip install of the requirements")
         base_id = image_id(client.images.get(base))
         container.commit(image, {**labels, f"{LABEL}base": base_id})
+    if found is not None:
+        remove_replaced(client, image_id(found))
     return image
 
 
