@@ -154,6 +154,11 @@ def test_equal_shares_have_no_bootstrap_interval(shares: list[float]) -> None:
     assert f"the same share in all {len(shares)}" in found.note
 
 
+def test_equal_values_have_no_width_whatever_rounding_does() -> None:
+    interval = bootstrap_mean([-7.428219609654789e-23] * 2, how=QUICK).interval
+    assert interval.low == interval.value == interval.high
+
+
 def test_nothing_cannot_be_resampled() -> None:
     with pytest.raises(ValueError, match="no values"):
         bootstrap_mean([])
