@@ -64,8 +64,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         patch.setenv("HTTPS_PROXY", "http://inside.invalid:3128")
         bench.built = bench.build()[0]
     yield bench
-    own = {"name": f"harness-build.{socket.gethostname()}.{os.getpid()}."}
-    left = [container.name for container in bench.client.containers.list(all=True, filters=own)]
+    own = f"harness-build.{socket.gethostname()}.{os.getpid()}."
+    left = bench.client.containers.list(all=True, filters={"name": own})
     for image in bench.client.images.list():
         for tag in image.tags:
             if repo.split("/")[0] in tag:
