@@ -146,9 +146,8 @@ class DockerSandbox(ShellSandbox):
     def close(self) -> None:
         """See `Sandbox.close`."""
         with self._state:
-            if not self._closed:
-                remove(self._api, self._container)
-                self._closed = True
+            self._closed = True
+            remove(self._api, self._container)
 
     def _kill(self) -> None:
         with self._state:
@@ -186,8 +185,9 @@ class DockerSandbox(ShellSandbox):
         began = time.monotonic()
         stopped = False
         exec_id = self._create(argv, env, stdin)
-        with closing(ExecStream(self._api, exec_id, stdin)) as stream:
-            try:
+        stream = ExecStream(self._api, exec_id, stdin)
+        try:
+            with closing(stream):  # before a kill: output that nobody takes delays it
                 chunks = stream.chunks(began + timeout)
                 first = next(chunks, b"")
                 if not first.startswith(_STARTED) and (first or stream.ended):
@@ -199,9 +199,9 @@ class DockerSandbox(ShellSandbox):
                     if chunk and on_output is not None and on_output(chunk):
                         stopped = True
                         break
-            finally:
-                if not stream.ended:
-                    self._kill()
+        finally:
+            if not stream.ended:
+                self._kill()
         return ExecResult(
             exit_code=self._exit_code(exec_id) if stream.ended else None,
             output=kept.value(),
@@ -229,9 +229,9 @@ class DockerSandbox(ShellSandbox):
                 while (state := self._api.exec_inspect(exec_id))["Running"]:
                     time.sleep(0.02)
             except NotFound:
-                if self._closed:
-                    raise SandboxFailure("the sandbox was closed while a command ran") from None
-                return _KILLED
+                state = {"ExitCode": None}
+        if self._closed:
+            raise SandboxFailure("the sandbox was closed while a command ran")
         code: int | None = state["ExitCode"]
         return _KILLED if code is None else code
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from harness.records.cache import cache_root
+from harness.sandboxes import seccomp
 from harness.sandboxes.base import ExecResult, ImageMissingError, Limits, SandboxFailure
 from harness.sandboxes.bubblewrap import HOME, PATH, User, bind, unprivileged, view
 from harness.sandboxes.host import lives, process_token, processes_with_argument
@@ -210,7 +211,7 @@ class ProcessSandbox(ShellSandbox):
         with self._changed:
             if self._closed:
                 raise SandboxFailure("the sandbox is closed")
-            tree = ProcessTree(bwrap, stdin)
+            tree = ProcessTree(bwrap, stdin, seccomp.program())
             self._trees.add(tree)
         try:
             yield tree

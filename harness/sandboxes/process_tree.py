@@ -33,18 +33,20 @@ class End(Enum):
 class ProcessTree:
     """bwrap and everything below it. It dies with the thread that started it."""
 
-    def __init__(self, bwrap: Sequence[str], stdin: bytes) -> None:
+    def __init__(self, bwrap: Sequence[str], stdin: bytes, seccomp: bytes) -> None:
         status, status_end = os.pipe()
         self._status = os.fdopen(status, "rb")
         try:
-            with _file(stdin) as source:
+            with _file(stdin) as source, _file(seccomp) as rules:
+                options = ["--json-status-fd", str(status_end)]
+                options += ["--seccomp", str(rules.fileno())] if seccomp else []
                 self._bwrap = subprocess.Popen(
-                    [bwrap[0], "--json-status-fd", str(status_end), *bwrap[1:]],
+                    [bwrap[0], *options, *bwrap[1:]],
                     stdin=source,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     env={"PATH": PATH},
-                    pass_fds=(status_end,),
+                    pass_fds=(status_end, rules.fileno()),
                     pipesize=MIB,
                     bufsize=0,
                 )
@@ -139,7 +141,7 @@ class ProcessTree:
 def _file(data: bytes) -> IO[bytes]:
     if not data:
         return Path(os.devnull).open("rb")
-    file = os.fdopen(os.memfd_create("stdin"), "w+b")
+    file = os.fdopen(os.memfd_create("harness"), "w+b")
     file.write(data)
     file.seek(0)
     return file

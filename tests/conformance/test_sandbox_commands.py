@@ -198,6 +198,7 @@ def test_no_rights_to_gain(run: Run) -> None:
         "mknod /tmp/d b 8 0",
         "chroot /tmp",
         "unshare --mount true",
+        "unshare --user true",
     ):
         assert run(attempt).exit_code != 0
     assert run("echo x > /proc/sys/kernel/core_pattern").exit_code != 0

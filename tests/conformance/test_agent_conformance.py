@@ -1,0 +1,125 @@
+"""What every agent promises: one outcome, within the budget, with events in order."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.agents import agent_kinds, make_agent
+from harness.agents.base import Agent
+from harness.records import Budget, Event, Instance, Outcome, StopReason, encode_patch
+from harness.sandboxes.base import Sandbox
+from tests.agents.repository import Repository, make_repository
+from tests.agents.scripted_endpoint import SUBMIT, ScriptedEndpoint, after, bash, scripted
+
+FIX = bash("echo y > a.py")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    return make_repository(tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(params=agent_kinds())
+def agent(request: pytest.FixtureRequest, repository: Repository, tmp_path: Path) -> Agent:
+    options: dict[str, Any] = {}
+    if request.param == "replay":
+        options["predictions"] = tmp_path / "p.jsonl"
+        prediction = {
+            "instance_id": repository.instance.instance_id,
+            "model_name_or_path": "m",
+            "model_patch": repository.instance.patch,
+        }
+        options["predictions"].write_text(json.dumps(prediction) + "\n")
+    return make_agent(request.param, options)
+
+
+Run = Callable[..., tuple[Outcome, list[Event]]]
+
+
+@pytest.fixture
+def run(agent: Agent, repository: Repository) -> Run:
+    """Runs the agent the way the contract says: a sandbox and a model for who needs one."""
+
+    def run(
+        *script: Any, budget: Budget | None = None, instance: Instance | None = None, seed: int = 0
+    ) -> tuple[Outcome, list[Event]]:
+        events: list[Event] = []
+        with _world(agent, repository, script) as (sandbox, served):
+            outcome = agent.run(
+                instance or repository.instance,
+                sandbox=sandbox,
+                endpoint=served.endpoint if served else None,
+                budget=budget or Budget(),
+                seed=seed,
+                emit=events.append,
+            )
+        return outcome, events
+
+    return run
+
+
+@contextmanager
+def _world(
+    agent: Agent, repository: Repository, script: tuple[Any, ...]
+) -> Iterator[tuple[Sandbox | None, ScriptedEndpoint | None]]:
+    if not agent.needs_sandbox:
+        yield None, None
+        return
+    with ExitStack() as stack:
+        yield (
+            stack.enter_context(repository.sandbox()),
+            stack.enter_context(scripted(*(script or (FIX, SUBMIT)))),
+        )
+
+
+def test_one_outcome(run: Run) -> None:
+    outcome, _ = run()
+    assert outcome.stop_reason is StopReason.FINISHED
+    assert outcome.patch == "" or outcome.patch.startswith("diff --git ")
+    assert encode_patch(outcome.patch).endswith(b"\n") or not outcome.patch
+
+
+def test_events_come_in_order_and_say_something(run: Run) -> None:
+    _, events = run()
+    assert events
+    assert [event.step for event in events] == sorted(event.step for event in events)
+    assert [event.seconds for event in events] == sorted(event.seconds for event in events)
+    assert all(event.text for event in events)
+    for event in events:
+        assert Event.model_validate_json(event.model_dump_json()) == event
+
+
+def test_the_turn_cap_holds(run: Run) -> None:
+    outcome, events = run(*(bash(f"echo {n}") for n in range(9)), budget=Budget(turns=2))
+    assert outcome.usage.turns <= 2
+    assert max(event.step for event in events) <= 2
+    assert outcome.stop_reason in (StopReason.FINISHED, StopReason.TURN_CAP)
+
+
+def test_the_wall_clock_holds(run: Run) -> None:
+    began = time.monotonic()
+    outcome, _ = run(after(60, FIX), budget=Budget(wall_clock_seconds=1))
+    assert time.monotonic() - began < 30
+    assert outcome.stop_reason in (StopReason.FINISHED, StopReason.WALL_CLOCK)
+
+
+def test_the_same_seed_repeats_the_attempt(run: Run) -> None:
+    first, second = run(seed=3), run(seed=3)
+    assert first[0] == second[0]
+    assert [(e.kind, e.step, e.text) for e in first[1]] == [
+        (e.kind, e.step, e.text) for e in second[1]
+    ]
+
+
+def test_an_agent_can_be_used_for_many_instances(run: Run, repository: Repository) -> None:
+    before, _ = run()
+    other = repository.instance.model_copy(
+        update={"instance_id": "owner__pkg-2", "patch": "diff --git a/b b/b\n"}
+    )
+    run(instance=other)
+    assert run()[0] == before
