@@ -1,0 +1,52 @@
+"""A sandbox image with a small repository, and an instance for it."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.records import Instance
+from harness.sandboxes.base import MIB, Limits, Sandbox, SandboxFailure
+from harness.sandboxes.process import Mount, ProcessImage, ProcessProvider
+from tests.conftest import make_instance
+
+
+@dataclass(frozen=True)
+class Repository:
+    """An instance, and sandboxes with its repository at the base commit."""
+
+    instance: Instance
+    image: Path
+    provider: ProcessProvider
+
+    @contextmanager
+    def sandbox(self) -> Iterator[Sandbox]:
+        """A fresh sandbox."""
+        limits = Limits(memory_bytes=256 * MIB, pids=64)
+        with self.provider.start(str(self.image), limits=limits, owner="test-agents") as sandbox:
+            yield sandbox
+
+
+def make_repository(folder: Path) -> Repository:
+    """One file, `a.py`, in one commit. Skips where process sandboxes do not run."""
+    testbed = folder / "image" / "testbed"
+    testbed.mkdir(parents=True)
+    (testbed / "a.py").write_text("x\n")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(testbed)]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "base"]):
+        subprocess.run([*git, *command], check=True)
+    base = subprocess.run(
+        [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    ProcessImage(
+        digest="sha256:" + "0" * 64,
+        mounts=(Mount(source="testbed", target="/testbed", mode="copy"),),
+    ).save(folder / "image")
+    try:
+        provider = ProcessProvider(folder / "state")
+    except SandboxFailure as failure:
+        pytest.skip(str(failure))
+    return Repository(make_instance(base_commit=base), folder / "image", provider)
