@@ -3,7 +3,7 @@
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.scoring.pass_at_k import default_ks, pass_at_k
@@ -16,6 +16,7 @@ def attempts(draw: st.DrawFn) -> tuple[int, int, int]:
 
 
 @given(attempts())
+@settings(deadline=None)
 def test_it_is_the_share_of_draws_with_a_resolved_attempt(case: tuple[int, int, int]) -> None:
     n, c, k = case
     draws = list(combinations([True] * c + [False] * (n - c), k))
@@ -23,6 +24,7 @@ def test_it_is_the_share_of_draws_with_a_resolved_attempt(case: tuple[int, int, 
 
 
 @given(attempts())
+@settings(deadline=None)
 def test_it_grows_with_draws_and_with_resolved_attempts(case: tuple[int, int, int]) -> None:
     n, c, k = case
     assert 0 <= pass_at_k(n, c, k) <= 1

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import norm
@@ -90,6 +90,7 @@ def assumptions(draw: st.DrawFn) -> Assumptions:
 
 
 @given(assumptions(), st.integers(1, 20))
+@settings(deadline=None)
 def test_more_runs_and_instances_never_hurt(one: Assumptions, runs: int) -> None:
     assert one.mde <= one.psi + 1e-9
     n = needed_instances(one, runs=runs)

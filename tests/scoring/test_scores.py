@@ -216,6 +216,7 @@ def test_categories(changes: dict[str, Any], expected: dict[str, str]) -> None:
 
 
 @given(st.text(alphabet="@-+ \n/ab1,0\\", min_size=1, max_size=80))
+@settings(deadline=None)
 def test_no_patch_breaks_the_categories(text: str) -> None:
     patch = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n" + text
     assert set(categories(make_instance(patch=patch))) == {FILES, LINES, TESTS}

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.suites import SuiteError, rows
@@ -64,6 +64,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(), st.text(), st.lists(st.booleans()))))
+@settings(deadline=None)
 def test_json_and_jsonl_hold_the_same_rows(
     tmp_path_factory: pytest.TempPathFactory, values: list[object]
 ) -> None:

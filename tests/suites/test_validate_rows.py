@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.suites.rows import Unreadable
@@ -114,17 +114,20 @@ def test_unknown_fields_can_be_passed_over_but_not_silently() -> None:
 
 
 @given(JSON)
+@settings(deadline=None)
 def test_any_json_value_is_refused_never_a_traceback(value: Any) -> None:
     assert refusal(value).message
 
 
 @given(st.sampled_from(sorted(ROW)), JSON)
+@settings(deadline=None)
 def test_any_value_in_a_field_is_an_instance_or_a_refusal(name: str, value: Any) -> None:
     instances, refused, _ = validate_rows([(1, ROW | {name: value})], file="f")
     assert len(instances) + len(refused) == 1
 
 
 @given(st.dictionaries(st.text() | st.sampled_from(sorted(ROW)), JSON, max_size=30))
+@settings(deadline=None)
 def test_any_object_is_an_instance_or_a_refusal(value: dict[str, Any]) -> None:
     instances, refused, _ = validate_rows([(1, ROW | value), (2, value)], file="f")
     assert len(instances) + len(refused) == 2
