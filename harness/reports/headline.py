@@ -58,6 +58,11 @@ def warnings(runs: Sequence[Run]) -> Iterator[str]:
     """What makes a number provisional."""
     for run in runs:
         name = line(run.name)
+        if run.refused:
+            yield (
+                f"{name}: {len(run.refused):,} of what was asked for could not be run and is in "
+                "no number of this page; it is listed under “Refused”."
+            )
         if not run.expected:
             yield f"{name}: which attempts there should be is not known, so all shown are counted."
         elif not run.complete:

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import importlib.metadata
 import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.filters import do_filesizeformat
 from markupsafe import Markup
 
+from harness import __version__
 from harness.records import Instance, InstanceId, RunFolder
 from harness.reports.caps import Caps
 from harness.reports.card import cards
@@ -21,7 +21,7 @@ from harness.reports.estimates import count, whole_points
 from harness.reports.groups import group_tables
 from harness.reports.headline import headline_context
 from harness.reports.load import load_runs
-from harness.reports.outcomes import infrastructure, outcome_tables, problems
+from harness.reports.outcomes import infrastructure, outcome_tables, problems, refused
 from harness.reports.payload import attempt_payload, instance_payload, pack, script_json
 from harness.reports.plots import rate_axis
 from harness.reports.rows import LABELS, SYMBOLS, InstanceRow, instance_rows
@@ -82,7 +82,7 @@ def _context(
         "title": line(title),
         "subtitle": _subtitle(runs, rows),
         "written_at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "version": importlib.metadata.version("swe-harness"),
+        "version": __version__,
         "style": style,
         "style_hash": _hash(style),
         "script": script,
@@ -113,6 +113,7 @@ def _context(
         "many_runs": MANY_RUNS,
         "present_statuses": [status for status in LABELS if status in present],
         "infrastructure": list(infrastructure(runs)),
+        "refused": refused(runs),
         "problems": list(problems(runs)),
         "common_facts": common_facts,
         "common_files": [
@@ -175,7 +176,7 @@ def _page_data(runs: Sequence[Run], rows: Sequence[InstanceRow]) -> dict[str, An
 def _subtitle(runs: Sequence[Run], rows: Sequence[InstanceRow]) -> str:
     suites = [run.config.get("suite") for run in runs]
     names = dict.fromkeys(
-        str(s["reference"]) for s in suites if isinstance(s, dict) and "reference" in s
+        Path(str(s["reference"])).name for s in suites if isinstance(s, dict) and "reference" in s
     )
     of = f" of {', '.join(names)}" if names else ""
     repositories = len({row.repository for row in rows})

@@ -1,5 +1,6 @@
 """Reads run folders for a report: whatever is missing or unreadable is named, never dropped."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from harness.reports.files import describe, read_bytes, read_mapping, read_recor
 from harness.reports.run import Entry, Run
 from harness.scoring import Scores
 
+REFUSED = "refused.jsonl"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,199}")
 _SEED = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -33,6 +35,7 @@ def load_run(folder: RunFolder) -> Run:
     outside = sorted({instance for instance, _ in found} - instances.keys())
     if outside and instances:
         problems.append(f"attempts on instances that are not in instances.jsonl: {_few(outside)}")
+    refused = tuple(_refused(folder, problems))
     return Run(
         folder=folder,
         name=_name(folder, config, entries.values()),
@@ -42,6 +45,7 @@ def load_run(folder: RunFolder) -> Run:
         instances=instances,
         seeds=seeds,
         entries=entries,
+        refused=refused,
         problems=tuple(problems),
     )
 
@@ -89,6 +93,20 @@ def _instances(folder: RunFolder, problems: list[str]) -> dict[InstanceId, Insta
             problems.append(f"instances.jsonl line {number}: {instance.id} again, shown once")
         instances.setdefault(instance.id, instance)
     return instances
+
+
+def _refused(folder: RunFolder, problems: list[str]) -> Iterator[tuple[str, str]]:
+    """What the run's request named and could not be run (`refused.jsonl`)."""
+    try:
+        data = read_bytes(folder, folder.root / REFUSED) or b""
+        for row in filter(None, data.splitlines()):
+            match json.loads(row):
+                case {"what": str(what), "why": str(why)}:
+                    yield what, why
+                case other:
+                    yield str(other)[:200], "no reason recorded"
+    except (OSError, ValueError, RecursionError) as error:
+        problems.append(f"{REFUSED}: {describe(error)}")
 
 
 def _found(folder: RunFolder, problems: list[str]) -> Iterator[tuple[InstanceId, int]]:

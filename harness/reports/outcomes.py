@@ -136,3 +136,18 @@ def problems(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
             for problem in entry.problems:
                 where = f"{entry.instance_id}, seed {entry.seed}"
                 yield line(run.name), line(f"{where}: {problem}")
+
+
+REFUSED_CAP = 1000
+
+
+def refused(runs: Sequence[Run]) -> list[tuple[str, str, str]]:
+    """What could not be run, as (runs, what, why), each once; at most `REFUSED_CAP` rows."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for run in runs:
+        for what, why in run.refused:
+            found.setdefault((line(what), line(why)), {})[line(run.name)] = None
+    rows = [(", ".join(names), what, why) for (what, why), names in found.items()]
+    if len(rows) > REFUSED_CAP:
+        return [*rows[:REFUSED_CAP], ("", f"and {len(rows) - REFUSED_CAP:,} more", "")]
+    return rows

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.records import Grade, Instance
 from harness.reports.caps import Caps
+from harness.reports.estimates import count
 from harness.reports.events import trajectory
 from harness.reports.files import contained, describe
 from harness.reports.load import read_grade
@@ -156,7 +157,7 @@ def _tests(grade: Grade, instance: Instance | None) -> Json:
         "summary": (
             f"{counts.fail_to_pass_passed} of {counts.fail_to_pass_total} tests that must pass now "
             f"passed; {counts.pass_to_pass_passed} of {counts.pass_to_pass_total} that must still "
-            f"pass did. {others} other tests ran and decide nothing."
+            "pass did." + (f" {count(others, 'other test')} ran and decide nothing." * bool(others))
         ),
         "not_passed": [
             (line(test), line(grade.tests.get(test, "NOT RUN")))

@@ -57,7 +57,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything of one run that a report shows, except events, patches and logs."""
+    """Everything of one run that a report shows, except events, patches and logs.
+
+    `refused` is (what, why) of everything that was asked for and could not be run.
+    """
 
     folder: RunFolder
     name: str
@@ -68,6 +71,7 @@ class Run:
     seeds: tuple[int, ...]
     entries: dict[tuple[InstanceId, int], Entry]
     problems: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
 
     def label(self, path: Path) -> str:
         """How the report names a file of the run: the run's folder and the path in it."""

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from report_builder import GOLD, RunBuilder, conversation, make_instances
 
 from harness.records import Event, Finding, StopReason, Verdict
 from harness.reports import Caps, write_report
+from tests.reports.report_builder import GOLD, RunBuilder, conversation, make_instances
 
 if TYPE_CHECKING:
     from playwright import sync_api as playwright
@@ -255,6 +255,14 @@ def test_what_was_not_run_opens_too(page: "Page", report: str) -> None:
     dialog = open_attempt(page, report, "2/psf__requests-1009/1")
     assert dialog.locator(".verdict").text_content() == "not run Not run yet."
     assert dialog.get_by_text("There is no events.jsonl.").count() == 1
+
+
+def test_a_browser_that_cannot_unpack_says_so(page: "Page", report: str) -> None:
+    page.add_init_script("delete window.DecompressionStream")
+    page.goto(f"{report}#attempt/0/psf__requests-1001/0")
+    playwright.expect(page.locator("dialog[open] h2")).to_have_text("This attempt cannot be shown")
+    page.get_by_role("button", name="Close").click()
+    playwright.expect(page.locator("dialog[open]")).to_have_count(0)
 
 
 def test_a_narrow_and_a_dark_page_fit(browser: "Browser", report: str) -> None:

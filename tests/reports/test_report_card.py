@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from report_builder import RunBuilder, make_instances
 
 from harness.reports.card import FACT_CAP, ROW_CAP, cards, notes, tree
 from harness.reports.load import load_run
+from tests.reports.report_builder import RunBuilder, make_instances
 
 
 def test_a_tree_has_a_row_for_every_leaf() -> None:

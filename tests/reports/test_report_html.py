@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_builder import RunBuilder, conversation, make_instances
 
 from harness.records import RunFolder, StopReason, Verdict
 from harness.reports import Caps, write_report
+from tests.reports.report_builder import RunBuilder, conversation, make_instances
 
 HOSTILE = '</title></script><script>alert(1)</script><img src=x onerror="alert(2)">\u202e\x00'
 
@@ -140,6 +140,16 @@ def test_an_empty_folder_still_makes_a_report(tmp_path: Path) -> None:
         assert expected in text
 
 
+def test_refused_input_is_listed_once_and_warned_of(tmp_path: Path) -> None:
+    builds = [finished(tmp_path, name, Verdict.RESOLVED) for name in ("gold", "noop")]
+    for build in builds:
+        (build.root / "refused.jsonl").write_text('{"what": "row 7", "why": "no image"}\n')
+    page = report(tmp_path / "r.html", *builds)
+    assert "gold: 1 of what was asked for could not be run" in page.text
+    assert page.text.count("row 7") == 1
+    assert "gold, noop row 7 no image" in page.text
+
+
 def test_several_seeds_show_pass_at_k(tmp_path: Path) -> None:
     build = RunBuilder(tmp_path / "run", "mini", make_instances(4), seeds=(0, 1, 2))
     build.everywhere(lambda _, seed: Verdict.RESOLVED if seed else Verdict.UNRESOLVED)
@@ -168,6 +178,8 @@ def test_the_size_limit_leaves_out_details_and_says_so(tmp_path: Path) -> None:
     assert "size limit" not in whole.text
     assert re.search(r"size limit of 8.0 KiB: .* last 1\d attempts are left out", small.text)
     assert small.ids("attempt/") == whole.ids("attempt/")
+    sizes = [(tmp_path / f"{name}.html").stat().st_size for name in ("small", "whole")]
+    assert sizes[0] < sizes[1] - 10_000
 
 
 def test_a_failed_write_keeps_the_old_report(

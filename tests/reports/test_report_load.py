@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from report_builder import RunBuilder, make_instances
 
 from harness.records import RunFolder, StopReason, Verdict
 from harness.reports.load import load_run, load_runs
 from harness.reports.run import Run, Status
+from tests.reports.report_builder import RunBuilder, make_instances
 
 
 def statuses(run: Run) -> list[Status]:
@@ -156,3 +156,15 @@ def test_a_run_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         load_run(RunFolder(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match="at least one run"):
         load_runs([])
+
+
+def test_refused_input_is_read_and_a_broken_line_is_said(tmp_path: Path) -> None:
+    build = RunBuilder(tmp_path / "run", "mini", make_instances(1))
+    path = build.root / "refused.jsonl"
+    path.write_text('{"what": "row 3", "why": "malformed row"}\n\n{"odd": 1}\n')
+    run = load_run(build.folder)
+    assert run.refused == (("row 3", "malformed row"), ("{'odd': 1}", "no reason recorded"))
+    path.write_text('{"what": "row 3", "why": "malformed row"}\n{"wh')
+    run = load_run(build.folder)
+    assert run.refused == (("row 3", "malformed row"),)
+    assert any(problem.startswith("refused.jsonl: ") for problem in run.problems)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from report_builder import RunBuilder, make_instances
 from rich.console import Console
 
 from harness.records import Verdict
 from harness.reports import summary_markdown, summary_table
+from tests.reports.report_builder import RunBuilder, make_instances
 
 
 def test_the_terminal_table_has_the_headline_and_the_warnings(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_builder import RunBuilder, conversation, make_instances
 
 from harness.records import Event, Finding, Verdict
 from harness.reports.caps import Caps
 from harness.reports.load import load_run
 from harness.reports.payload import attempt_payload, instance_payload, pack, script_json
+from tests.reports.report_builder import RunBuilder, conversation, make_instances
 
 
 def payload(build: RunBuilder, caps: Caps | None = None, *, full: bool = True) -> dict[str, Any]:

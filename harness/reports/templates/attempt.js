@@ -69,7 +69,7 @@ function trajectory(attempt) {
     return button;
   };
   const tools = el("div", { class: "tools", role: "group", "aria-label": "Events shown" }, kinds, fold("Unfold all", true), fold("Fold all", false));
-  return section(`Trajectory: ${attempt.trajectory.total} events`, true, note ? el("p", { class: "note" }, note) : null, tools, list, source(file));
+  return section(`Trajectory: ${attempt.trajectory.total} event${attempt.trajectory.total === 1 ? "" : "s"}`, true, note ? el("p", { class: "note" }, note) : null, tools, list, source(file));
 }
 
 function patches(instance, attempt) {
@@ -147,9 +147,18 @@ async function openAttempt(run, id, seed) {
   dialog.scrollTop = 0;
 }
 
+/** For browsers that cannot unpack gzip (DecompressionStream came in 2020 to 2023). */
+function refuse(error) {
+  const close = el("button", { type: "button" }, "Close");
+  close.addEventListener("click", () => dialog.close());
+  dialog.replaceChildren(el("div", { class: "body" },
+    el("h2", { id: "attempt-title" }, "This attempt cannot be shown"), el("p", {}, `The browser reports: ${error.message}`), close));
+  if (!dialog.open) dialog.showModal();
+}
+
 function route() {
   const address = /^#attempt\/(\d+)\/([A-Za-z0-9_.-]+)\/(\d+)$/.exec(location.hash);
-  if (address) openAttempt(Number(address[1]), address[2], Number(address[3]));
+  if (address) openAttempt(Number(address[1]), address[2], Number(address[3])).catch(refuse);
   else if (dialog.open) dialog.close();
 }
 
