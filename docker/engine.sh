@@ -15,7 +15,7 @@ subnet=${SWE_HARNESS_ENGINE_SUBNET:-172.30.77.1/24}
 socket=$state/docker.sock
 pid_file=$state/docker.pid
 log=$state/dockerd.log
-bridge=swe-harness0
+bridge=swe-$(cksum <<<"$state" | cut -d' ' -f1)
 seconds=60
 
 fail() {
@@ -61,7 +61,7 @@ firewall() { # -A or -D: let the own bridge reach the network through this machi
             iptables -w -t "$table" "$1" $rule 2>/dev/null || [ "$1" = -D ]
         fi
     done <<RULES
-nat POSTROUTING -s ${subnet%.*}.0/${subnet#*/} ! -o $bridge -j MASQUERADE
+nat POSTROUTING -s $subnet ! -o $bridge -j MASQUERADE
 filter FORWARD -i $bridge -j ACCEPT
 filter FORWARD -o $bridge -j ACCEPT
 RULES
