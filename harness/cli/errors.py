@@ -1,5 +1,6 @@
 """Errors that are the user's to mend: shown as one message, without a traceback."""
 
+from harness.agents import AgentConfigError
 from harness.agents.base import EndpointFailure
 from harness.config import ConfigError
 from harness.environments.errors import ImageError
@@ -13,6 +14,7 @@ from harness.scoring.plan import PlanError
 from harness.suites.errors import SuiteError
 
 USER_ERRORS = (
+    AgentConfigError,
     ConfigError,
     EndpointFailure,
     EvalScriptError,

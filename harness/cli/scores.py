@@ -11,6 +11,12 @@ from harness.cli.common import JSON_OPTION
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Two runs or more, or a folder of runs.")],
+    baseline: Annotated[
+        str | None, typer.Option(help="Compare with this run only; else every pair.")
+    ] = None,
+    common_only: Annotated[
+        bool, typer.Option("--common-only", help="Leave out instances that only one run has.")
+    ] = False,
     as_json: JSON_OPTION = False,
 ) -> None:
     """Compare runs on the same instances: paired bootstrap, McNemar, Holm over all pairs.
@@ -28,7 +34,12 @@ def compare(
     folders = [folder for path in runs for folder in find_runs(path)]
     if len(folders) < 2:
         raise typer.BadParameter("name at least two runs, or a folder with several")
-    family = compare_family({folder.root.name: load_scored(folder) for folder in folders})
+    scored = {folder.root.name: load_scored(folder) for folder in folders}
+    if len(scored) < len(folders):
+        raise typer.BadParameter("two runs have the same folder name")
+    if baseline and baseline not in scored:
+        raise typer.BadParameter(f"{baseline!r} is none of: {', '.join(scored)}")
+    family = compare_family(scored, baseline=baseline, common_only=common_only)
     if as_json:
         typer.echo(json.dumps([json.loads(one.model_dump_json()) for one in family], indent=1))
         return

@@ -36,7 +36,7 @@ class Event(Record):
     seconds: float = Field(ge=0, description="Since the attempt began.")
     kind: Literal["system", "user", "assistant", "action", "observation", "note"]
     text: str
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = Field(default_factory=dict)
 
 
 class Usage(Record):

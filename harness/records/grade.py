@@ -60,7 +60,7 @@ class Grade(Record):
     reason: str
     findings: tuple[Finding, ...] = ()
     counts: TestCounts = TestCounts()
-    tests: dict[str, str] = {}
+    tests: dict[str, str] = Field(default_factory=dict)
     failed_tests: tuple[str, ...] = Field((), description="Deciding tests that did not pass.")
     official_resolved: bool = False
     stopped_early: bool = False

@@ -54,7 +54,9 @@ class Instance(Record):
     eval_script: str | None = None
     log_parser: str | None = None
     eval_type: str | None = None
-    image_assets: Annotated[dict[str, Any], BeforeValidator(_json_object)] = {}
+    image_assets: Annotated[dict[str, Any], BeforeValidator(_json_object)] = Field(
+        default_factory=dict
+    )
 
     @property
     def id(self) -> InstanceId:

@@ -10,7 +10,8 @@ from harness.records.instance import InstanceId
 class RunFolder:
     """The paths of one run (one method on one suite).
 
-    run.yaml lock.json ledger.sqlite scores.json predictions.jsonl report/index.html
+    run.yaml lock.json ledger.sqlite instances.jsonl refused.jsonl
+    scores.json predictions.jsonl report/index.html
     attempts/<instance>/<seed>/  attempt.json events.jsonl patch.diff
     grades/<instance>/<seed>/    grade.json eval.log
     """
@@ -51,6 +52,11 @@ class RunFolder:
     def report(self) -> Path:
         """The HTML report."""
         return self.root / "report" / "index.html"
+
+    @property
+    def refused(self) -> Path:
+        """What was asked for and not run, with reasons (JSONL)."""
+        return self.root / "refused.jsonl"
 
     def attempt(self, instance: InstanceId, seed: int) -> Path:
         """The folder of one attempt."""

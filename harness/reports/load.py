@@ -13,7 +13,6 @@ from harness.reports.files import describe, read_bytes, read_mapping, read_recor
 from harness.reports.run import Entry, Run
 from harness.scoring import Scores
 
-REFUSED = "refused.jsonl"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,199}")
 _SEED = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -98,7 +97,7 @@ def _instances(folder: RunFolder, problems: list[str]) -> dict[InstanceId, Insta
 def _refused(folder: RunFolder, problems: list[str]) -> Iterator[tuple[str, str]]:
     """What the run's request named and could not be run (`refused.jsonl`)."""
     try:
-        data = read_bytes(folder, folder.root / REFUSED) or b""
+        data = read_bytes(folder, folder.refused) or b""
         for row in filter(None, data.splitlines()):
             match json.loads(row):
                 case {"what": str(what), "why": str(why)}:
@@ -106,7 +105,7 @@ def _refused(folder: RunFolder, problems: list[str]) -> Iterator[tuple[str, str]
                 case other:
                     yield str(other)[:200], "no reason recorded"
     except (OSError, ValueError, RecursionError) as error:
-        problems.append(f"{REFUSED}: {describe(error)}")
+        problems.append(f"{folder.refused.name}: {describe(error)}")
 
 
 def _found(folder: RunFolder, problems: list[str]) -> Iterator[tuple[InstanceId, int]]:

@@ -14,6 +14,12 @@ from harness.agents.base import Decoding, Endpoint
 from harness.agents.embedded import embedded_endpoint
 from harness.config import ConfigError, ModelConfig
 
+DEFAULT_EMBEDDED = "smollm2-135m"
+SMALL_MODEL_NOTE = (
+    "A model of 135 million parameters cannot act as a coding agent: it shows that the pipeline "
+    "runs, not what agents can do. The methods gold and noop mark both ends of the scale."
+)
+
 
 @dataclass(frozen=True)
 class ServedModel:
@@ -31,12 +37,15 @@ def serve_model(model: ModelConfig, decoding: Decoding, folder: Path) -> Iterato
     Raises ConfigError when an endpoint is not configured or does not answer.
     """
     if model.kind == "embedded":
-        name = model.name or "smollm2-135m"
+        name = model.name or DEFAULT_EMBEDDED
         with embedded_endpoint(name, log=folder / "model.log") as (endpoint, facts):
+            notes = [f"Licence of {facts.name}: {facts.licence}. {facts.note}."]
+            if facts.name == DEFAULT_EMBEDDED:
+                notes.append(SMALL_MODEL_NOTE)
             yield ServedModel(
                 endpoint.model_copy(update={"decoding": decoding}),
                 facts.model_dump(mode="json"),
-                (f"model {facts.name}, licence {facts.licence}: {facts.note}",),
+                tuple(notes),
             )
         return
     base_url = model.base_url or os.environ.get("HARNESS_BASE_URL")

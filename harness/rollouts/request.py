@@ -203,7 +203,7 @@ def _show_refused(refused: list[Refused], console: Console) -> None:
 
 def _record_refused(folder: RunFolder, refused: list[Refused]) -> None:
     lines = "".join(json.dumps(vars(one)) + "\n" for one in refused)
-    (folder.root / "refused.jsonl").write_text(lines, encoding="utf-8")
+    folder.refused.write_text(lines, encoding="utf-8")
 
 
 def _default_id(request: EvalRequest, suite: Suite) -> str:
