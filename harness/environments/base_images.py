@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/opt/miniconda3"
 LABEL = "swe-harness."
+OWN_NAMES = "swe-harness/"
 
 _RELEASES = {"3.9": "bullseye", "3.11": "bookworm", "3.13": "trixie"}
 _PACKAGES = ("ca-certificates", "git", "patch", "procps", "python3", "python3-venv")
@@ -85,7 +86,7 @@ def base_image(
     from docker.errors import ImageNotFound
 
     layout = layout_digest().removeprefix("sha256:")[:12]
-    name = f"swe-harness/base.{release}:{layout}"
+    name = f"{OWN_NAMES}base.{release}:{layout}"
     try:
         client.images.get(name)
     except ImageNotFound:

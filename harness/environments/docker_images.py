@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from harness.environments.base_images import LABEL, release_for
+from harness.environments.base_images import LABEL, OWN_NAMES, release_for
 from harness.environments.build_container import BuildContainer, remove_leftovers
 from harness.environments.engine import connect, find_image, image_id, remove_replaced
 from harness.environments.environment_images import environment_image, recipe_labels
@@ -128,6 +128,10 @@ class _Builder:
 
     def _build(self, instance: Instance) -> None:
         image = image_name(instance)
+        if image.startswith(OWN_NAMES):
+            raise ImageError(
+                f"the row's image is {image}: a row cannot replace {OWN_NAMES}* images"
+            )
         recipe = recipe_for(instance, self._recipes)
         release = release_for(recipe.python, image)
         replaced = find_image(self._client, image)

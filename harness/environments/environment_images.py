@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.environments.base_images import LABEL, base_image, layout_digest
+from harness.environments.base_images import LABEL, OWN_NAMES, base_image, layout_digest
 from harness.environments.build_container import BuildContainer
 from harness.environments.engine import find_image, image_id, remove_replaced
 from harness.environments.host_access import FOLDER, debian_mirror, host_access
@@ -41,7 +41,7 @@ def environment_image(
     Raises ImageError when a package cannot be installed.
     """
     owner, name = recipe.repo.lower().split("/")
-    image = f"swe-harness/env.{owner}_1776_{name}:{recipe.version}"
+    image = f"{OWN_NAMES}env.{owner}_1776_{name}:{recipe.version}"
     labels = recipe_labels(recipe)
     found = find_image(client, image)
     if not force and found is not None and labels.items() <= found.labels.items():

@@ -218,10 +218,15 @@ def missing_recipe(bench: Bench) -> tuple[dict[str, Any], dict[str, Any]]:
     return {"version": "2.0"}, {}
 
 
+def name_of_a_base(bench: Bench) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {"image": "swe-harness/base.bookworm:mine"}, {}
+
+
 @pytest.mark.docker
 @pytest.mark.parametrize(
     ("case", "error"),
     [
+        (name_of_a_base, "a row cannot replace"),
         (missing_mirror, "no git repository of nobody/nothing"),
         (missing_commit, "has no commit " + "e" * 40),
         (unknown_python, "no Debian release here has Python 3.6"),
