@@ -23,10 +23,11 @@ def make_virtual_env(folder: Path, requirements: Sequence[str], *, at: str) -> N
     if not python.exists():
         raise ImageError(f"no Python at {python}, which this harness was started with")
     _run([str(python), "-m", "venv", "--without-pip", str(folder)])
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
-        file.writelines(f"{line}\n" for line in requirements)
-        file.flush()
-        _install(folder / "bin" / "python", file.name)
+    if requirements:
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.writelines(f"{line}\n" for line in requirements)
+            file.flush()
+            _install(folder / "bin" / "python", file.name)
     _relocate(folder, at)
 
 
@@ -34,7 +35,6 @@ def _install(python: Path, requirements: str) -> None:
     said = []
     for installer in _installers(python):
         try:
-            # A copy, since the environment is written to in a sandbox and uv's cache is not ours.
             _run([*installer, "--quiet", "--only-binary=:all:", "-r", requirements])
         except ImageError as error:
             said.append(str(error))
@@ -48,6 +48,7 @@ def _installers(python: Path) -> list[list[str]]:
     beside = Path(sys.executable).with_name("uv")
     uv = str(beside) if beside.exists() else shutil.which("uv")
     if uv:
+        # Copies, not links: the install command runs in a sandbox that may write to them.
         found.append([uv, "pip", "install", "-p", str(python), "--link-mode=copy", "--compile"])
     if importlib.util.find_spec("pip"):
         found.append([sys.executable, "-m", "pip", f"--python={python}", "install"])
