@@ -1,0 +1,1 @@
+"""Instances made from real packages: authored bugs in, validated suite rows out."""
