@@ -72,9 +72,7 @@ def test_ten_kills_change_nothing(tmp_path: Path) -> None:
         history = ledger.execute("SELECT instance_id, state FROM history ORDER BY rowid").fetchall()
     for instance in {name for name, _ in history}:
         states = [state for name, state in history if name == instance]
-        assert states.count("rolled") == 1, states
-        assert states.count("done") == 1, states
-        assert "rolling" not in states[states.index("rolled") :], states
-        assert states[-1] == "done", states
+        assert "rolling" not in states[states.index("rolled") :], "an attempt ran twice"
+        assert states.index("done") == len(states) - 1, "a finished attempt was touched again"
     assert not list(killed.root.glob("*/*/.*")), "drafts are left"
     assert leftovers(provider, "killed-gold") == []
