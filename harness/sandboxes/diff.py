@@ -21,8 +21,8 @@ commit=$1^{{commit}} attribute=$2
 unset ${{!GIT_@}}
 temporary=$(mktemp -d)
 trap 'rm -rf "$temporary"' EXIT
-export HOME=$temporary XDG_CONFIG_HOME=$temporary
-export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_DIR=$temporary/git
+export HOME=$temporary XDG_CONFIG_HOME=$temporary GIT_CONFIG_NOSYSTEM=1
+export GIT_DIR=$temporary/git
 git init --quiet --bare --template= "$GIT_DIR"
 cat >>"$GIT_DIR/config" <<'END'
 [core]

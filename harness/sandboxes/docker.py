@@ -1,6 +1,7 @@
 """Sandboxes that are Docker containers."""
 
 import os
+import re
 import socket
 import threading
 import time
@@ -8,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import chain
 
-from docker.errors import APIError, ImageNotFound, NotFound
+import docker
+from docker.errors import ImageNotFound, NotFound
 from docker.types import Ulimit
 
-import docker
 from harness.sandboxes.base import MIB, ExecResult, ImageMissingError, Limits, SandboxFailure
-from harness.sandboxes.docker_engine import ExecStream, engine_errors, kill, remove
+from harness.sandboxes.docker_engine import ExecStream, engine_errors, kill, remove, threads
 from harness.sandboxes.host import lives, process_token
 from harness.sandboxes.output import HeadTail
-from harness.sandboxes.shell import OnOutput, ShellSandbox
+from harness.sandboxes.shell import OnOutput, ShellSandbox, refused
 
 LABEL = "swe-harness"
 _REQUEST_SECONDS = 120
@@ -26,18 +27,21 @@ _CPU_PERIOD = 100_000  # microseconds
 _CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
 _STARTED = b"\x06"
 _KILLED = 137
-# Says that it runs, merges stderr into stdout in the order of writing, takes stdin by its size (a
-# half-closed connection does not work on every transport), and becomes the command.
+# Takes stdin by its size (a half-closed connection does not work on every transport), says that
+# it is ready, merges stderr into stdout in the order of writing, and becomes the command. Only
+# /dev/shm is new each time that the container starts, whatever was done to the other folders.
 _RUN = r"""
-printf '\006'
 exec 2>&1
-cd -- "$1" || exit 126
 if [ "$2" -gt 0 ]; then
-  { input=$(mktemp) && head -c "$2" >"$input" && exec <"$input" && rm -f -- "$input"; } || exit 126
+  input=$(mktemp -p /dev/shm) && head -c "$2" >"$input" && exec <"$input" && rm "$input" || exit 126
 fi
+printf '\006'
+cd -- "$1" || exit 126
 shift 2
 exec "$@"
 """
+_NO_SHELL = re.compile(r'exec:? "?[\w/]*sh"?: ')
+_CANNOT_EXECUTE = (126, 127)
 
 
 class DockerProvider:
@@ -88,7 +92,7 @@ class DockerProvider:
 
     def cleanup(self, owner: str | None = None) -> int:
         """See `SandboxProvider.cleanup`: the containers that this host's dead processes made."""
-        labels = [f"{LABEL}=1", f"{LABEL}.host={socket.gethostname()}"]
+        labels = [f"{LABEL}.process", f"{LABEL}.host={socket.gethostname()}"]
         if owner is not None:
             labels.append(f"{LABEL}.owner={owner}")
         with engine_errors("list containers"):
@@ -139,7 +143,7 @@ class DockerSandbox(ShellSandbox):
             if self._closed:
                 raise SandboxFailure("the sandbox is closed")
             if not self._running:
-                with engine_errors("start the container"):
+                with engine_errors("start the container", _NotStartedError):
                     self._api.start(self._container)
                 self._running = True
 
@@ -153,6 +157,11 @@ class DockerSandbox(ShellSandbox):
         with self._state:
             kill(self._api, self._container)
             self._running = False
+
+    def _settle(self) -> None:
+        """End what a command left running when it takes so many processes as to hinder the next."""
+        if self._running and threads(self._api, self._container) > self._limits.pids // 2:
+            self._kill()
 
     def _run(
         self,
@@ -170,7 +179,12 @@ class DockerSandbox(ShellSandbox):
             return self._attempt(argv, timeout, env, stdin, on_output, HeadTail(keep))
         except _NotStartedError:
             self._kill()
-        return self._attempt(argv, timeout, env, stdin, on_output, HeadTail(keep))
+        try:
+            return self._attempt(argv, timeout, env, stdin, on_output, HeadTail(keep))
+        except _NotStartedError as failure:
+            if not self._destroyed(failure):
+                raise
+            return refused(str(failure))
 
     def _attempt(
         self,
@@ -181,18 +195,23 @@ class DockerSandbox(ShellSandbox):
         on_output: OnOutput | None,
         kept: HeadTail,
     ) -> ExecResult:
-        self.start()
         began = time.monotonic()
+        self.start()
         stopped = False
         exec_id = self._create(argv, env, stdin)
         stream = ExecStream(self._api, exec_id, stdin)
         try:
             with closing(stream):  # before a kill: output that nobody takes delays it
                 chunks = stream.chunks(began + timeout)
-                first = next(chunks, b"")
+                try:
+                    first = next(chunks, b"")
+                except SandboxFailure as failure:
+                    raise _NotStartedError(str(failure)) from failure
                 if not first.startswith(_STARTED) and (first or stream.ended):
+                    text = first.decode(errors="replace").strip()
                     raise _NotStartedError(
-                        f"the container runs no command: {first.decode(errors='replace')}"
+                        f"the container runs no command: {text}",
+                        by_engine=not text or text.startswith("OCI runtime"),
                     )
                 for chunk in chain([first.removeprefix(_STARTED)], chunks):
                     kept.add(chunk)
@@ -211,16 +230,20 @@ class DockerSandbox(ShellSandbox):
             seconds=time.monotonic() - began,
         )
 
+    def _destroyed(self, failure: "_NotStartedError") -> bool:
+        """Whether commands made the container unable to start one: a result, not a failure."""
+        self._kill()
+        with engine_errors("inspect the container"):
+            state = self._api.inspect_container(self._container)["State"]
+        unable = state["ExitCode"] in _CANNOT_EXECUTE  # sleep; 137 when it ran until the kill
+        return unable or not failure.by_engine or bool(_NO_SHELL.search(str(failure)))
+
     def _create(self, argv: list[str], env: Mapping[str, str], stdin: bytes) -> str:
-        with engine_errors("prepare a command"):
-            try:
-                return str(
-                    self._api.exec_create(
-                        self._container, argv, stdin=bool(stdin), environment=dict(env)
-                    )["Id"]
-                )
-            except APIError as error:
-                raise _NotStartedError(f"the container takes no command: {error}") from error
+        with engine_errors("prepare a command", _NotStartedError):
+            created = self._api.exec_create(
+                self._container, argv, stdin=bool(stdin), environment=dict(env)
+            )
+            return str(created["Id"])
 
     def _exit_code(self, exec_id: str) -> int:
         """The exit code of a command whose output has ended; 137 when its container has, too."""
@@ -238,3 +261,7 @@ class DockerSandbox(ShellSandbox):
 
 class _NotStartedError(SandboxFailure):
     """A command did not begin, so that it can be tried again."""
+
+    def __init__(self, text: str, *, by_engine: bool = True) -> None:
+        super().__init__(text)
+        self.by_engine = by_engine

@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import requests
+from docker import APIClient
 from docker.errors import APIError, DockerException
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from docker import APIClient
 from harness.sandboxes.base import MIB, SandboxFailure
 
 _HEADER = struct.Struct(">4xI")  # stream, three zeros, payload size
@@ -19,12 +19,12 @@ _GONE = (404, 409)  # no such container; not running, or its removal is under wa
 
 
 @contextmanager
-def engine_errors(doing: str) -> Iterator[None]:
-    """Turn whatever docker-py raises into SandboxFailure, saying what was being done."""
+def engine_errors(doing: str, kind: type[SandboxFailure] = SandboxFailure) -> Iterator[None]:
+    """Turn whatever docker-py raises into one kind of failure that says what was being done."""
     try:
         yield
     except (DockerException, requests.RequestException, HTTPError, OSError) as error:
-        raise SandboxFailure(f"Docker could not {doing}: {error}") from error
+        raise kind(f"Docker could not {doing}: {error}") from error
 
 
 def kill(api: APIClient, container: str) -> None:
@@ -47,6 +47,15 @@ def remove(api: APIClient, container: str) -> bool:
                 raise
             return False
         return True
+
+
+def threads(api: APIClient, container: str) -> int:
+    """How many threads a container has, as far as the engine can tell."""
+    with engine_errors("count processes"):
+        try:
+            return len(api.top(container, ps_args="-eLo pid")["Processes"] or ())
+        except APIError:
+            return 0
 
 
 class ExecStream:

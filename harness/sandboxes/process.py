@@ -211,7 +211,10 @@ class ProcessSandbox(ShellSandbox):
         with self._changed:
             if self._closed:
                 raise SandboxFailure("the sandbox is closed")
-            tree = ProcessTree(bwrap, stdin, seccomp.program())
+            try:
+                tree = ProcessTree(bwrap, stdin, seccomp.program())
+            except OSError as error:
+                raise SandboxFailure(f"bubblewrap does not start: {error}") from error
             self._trees.add(tree)
         try:
             yield tree

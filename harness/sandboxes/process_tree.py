@@ -7,7 +7,7 @@ import selectors
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from enum import Enum, auto
 from pathlib import Path
 from typing import IO
@@ -34,10 +34,10 @@ class ProcessTree:
     """bwrap and everything below it. It dies with the thread that started it."""
 
     def __init__(self, bwrap: Sequence[str], stdin: bytes, seccomp: bytes) -> None:
-        status, status_end = os.pipe()
-        self._status = os.fdopen(status, "rb")
-        try:
-            with _file(stdin) as source, _file(seccomp) as rules:
+        with ExitStack() as undo:
+            status, status_end = os.pipe()
+            self._status = undo.enter_context(os.fdopen(status, "rb"))
+            with os.fdopen(status_end, "wb"), _file(stdin) as source, _file(seccomp) as rules:
                 options = ["--json-status-fd", str(status_end)]
                 options += ["--seccomp", str(rules.fileno())] if seccomp else []
                 self._bwrap = subprocess.Popen(
@@ -50,15 +50,14 @@ class ProcessTree:
                     pipesize=MIB,
                     bufsize=0,
                 )
-        except OSError as error:
-            self._status.close()
-            raise SandboxFailure(f"bubblewrap does not start: {error}") from error
-        finally:
-            os.close(status_end)
-        assert self._bwrap.stdout is not None
-        self._output = self._bwrap.stdout
-        self._exit = os.pidfd_open(self._bwrap.pid)
-        self._init = self._open_init()
+            undo.callback(self._bwrap.wait)
+            undo.callback(self._bwrap.kill)
+            assert self._bwrap.stdout is not None
+            self._output = undo.enter_context(self._bwrap.stdout)
+            self._exit = os.pidfd_open(self._bwrap.pid)
+            undo.callback(os.close, self._exit)
+            self._init = self._open_init()
+            undo.pop_all()
 
     def follow(
         self,

@@ -48,6 +48,9 @@ class ShellSandbox(ABC):
     ) -> ExecResult:
         """Run a command and keep at most `keep` bytes of its output."""
 
+    def _settle(self) -> None:  # noqa: B027
+        """Called after each command of the caller, which may have left processes."""
+
     @abstractmethod
     def close(self) -> None:
         """See `Sandbox.close`."""
@@ -71,15 +74,8 @@ class ShellSandbox(ABC):
         arguments = ["bash", "-c", command] if isinstance(command, str) else list(command)
         environment = dict(env or {})
         if refusal := _refusal([*arguments, cwd, *environment, *environment.values()]):
-            return ExecResult(
-                exit_code=126,
-                output=refusal.encode(),
-                output_bytes=len(refusal),
-                truncated=False,
-                timed_out=False,
-                seconds=0,
-            )
-        return self._run(
+            return refused(refusal)
+        result = self._run(
             arguments,
             timeout=timeout,
             cwd=cwd,
@@ -88,6 +84,8 @@ class ShellSandbox(ABC):
             on_output=on_output,
             keep=self._limits.output_bytes,
         )
+        self._settle()
+        return result
 
     def write(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
         """See `Sandbox.write`. Raises OSError when the sandbox's file system does not let it."""
@@ -141,6 +139,19 @@ class ShellSandbox(ABC):
             on_output=None,
             keep=max(keep, 1024),
         )
+
+
+def refused(why: str) -> ExecResult:
+    """The result of a command that cannot run, as a shell would put it."""
+    output = why.encode()
+    return ExecResult(
+        exit_code=126,
+        output=output,
+        output_bytes=len(output),
+        truncated=False,
+        timed_out=False,
+        seconds=0,
+    )
 
 
 def _refusal(texts: Sequence[str]) -> str:

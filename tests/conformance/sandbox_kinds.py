@@ -62,6 +62,7 @@ def docker_image() -> str:
     if image := os.environ.get("HARNESS_TEST_IMAGE"):
         return image
     import docker
+
     from harness.environments.base_images import base_image
 
     return base_image(docker.from_env(), "bookworm", cache=cache_root(), on_progress=print)

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -178,16 +179,26 @@ def test_memory_of_many_processes_counts_together(run: Run) -> None:
 
 
 @pytest.mark.parametrize("background", [False, True])
-def test_a_fork_bomb_is_contained(run: Run, background: bool) -> None:
+def test_a_fork_bomb_is_contained(sandbox: Sandbox, run: Run, background: bool) -> None:
     bomb = "bomb() { bomb | bomb & }; bomb"
     result = run(f"{bomb}; sleep 30" if not background else f"{bomb}; exit 0", timeout=5)
     assert result.timed_out is not background
-    assert run("echo alive").output.endswith(b"alive\n")
+    sandbox.write("/tmp/after", b"x" * MIB)
+    assert run("wc -c </tmp/after").text.endswith(f"{MIB}\n")
 
 
 def test_killing_everything_does_not_end_the_sandbox(run: Run) -> None:
     run("echo kept > /tmp/kept; kill -9 -1")
     assert run("cat /tmp/kept").text == "kept\n"
+
+
+def test_a_sandbox_without_its_programs_gives_results(sandbox: Sandbox, run: Run) -> None:
+    harms = ["rm -rf /tmp /testbed", "rm -f /bin/mktemp", "rm -f /bin/sh", "rm -rf /usr/bin /bin"]
+    for harm in harms:
+        run(f"{harm}; kill -9 -1")
+        assert run("cat", stdin=b"x").exit_code is not None
+        with suppress(OSError):
+            sandbox.write("/tmp/x", b"x")
 
 
 def test_no_rights_to_gain(run: Run) -> None:
@@ -271,10 +282,10 @@ def test_nothing_leaks_in_the_harness(kind: Kind) -> None:
             sandbox.write("/testbed/a", b"a")
 
     use()
-    before = _descriptors()
+    descriptors, threads = _descriptors(), threading.active_count()
     use()
-    assert _descriptors() <= before
-    assert threading.active_count() == 1
+    assert _descriptors() <= descriptors
+    assert threading.active_count() == threads
     assert _children() == ""
 
 

@@ -2,16 +2,19 @@
 
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness.sandboxes.base import MIB, ImageMissingError, Limits, SandboxFailure
+from harness.sandboxes.host import processes_with_argument
 from harness.sandboxes.process import Mount, ProcessImage, ProcessProvider, ProcessSandbox
 from tests.conformance.sandbox_kinds import Kind, process_kind
 
@@ -237,6 +240,20 @@ def test_cleanup_leaves_what_is_not_its_own(kind: Kind) -> None:
     assert sorted(kind.state.iterdir()) == sorted(foreign)
 
 
+def test_cleanup_ends_a_bubblewrap_that_survived_its_harness(kind: Kind) -> None:
+    assert kind.state is not None
+    dead = kind.state / "test+1-1+x"
+    dead.mkdir()
+    bind = ["--ro-bind", "/", "/", "--bind", str(dead), "/tmp", "--unshare-pid"]
+    seconds = f"86399.{os.getpid()}"
+    survivor = subprocess.Popen(["bwrap", *bind, "sleep", seconds])
+    while not list(processes_with_argument("sleep", seconds)):
+        time.sleep(0.01)
+    assert kind.provider.cleanup("test") == 1
+    assert survivor.wait(30) == -signal.SIGKILL
+    assert list(processes_with_argument("sleep", seconds)) == []
+
+
 def test_the_state_folder_is_closed_to_others(start: Start, kind: Kind) -> None:
     with start():
         assert kind.state is not None
@@ -278,10 +295,9 @@ def test_the_contract_holds_without_root(tmp_path_factory: pytest.TempPathFactor
             pytest.skip(f"no user namespaces: {able.stderr.decode()}")
         if subprocess.run([*python, "pytest", "--version"], capture_output=True).returncode:
             pytest.skip("no Python that another user can run pytest with")
-        options = ["-p", "no:cacheprovider", f"--basetemp={home}/tests", "-k", "process"]
-        done = subprocess.run(
-            [*python, "pytest", "tests/conformance", *options], capture_output=True, text=True
-        )
+        options = ["tests/conformance", "tests/sandboxes", "-m", "not docker and not slow"]
+        options += ["-p", "no:cacheprovider", f"--basetemp={home}/tests"]
+        done = subprocess.run([*python, "pytest", *options], capture_output=True, text=True)
     finally:
         shutil.rmtree(home)
     assert done.returncode == 0, done.stdout
