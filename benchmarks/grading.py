@@ -2,7 +2,7 @@
 
 Same images, same gold patches, same engine, side by side in one run; verdicts must be identical.
 
-    python benchmarks/grading.py --rows ROWS --instances psf__requests-6028 pallets__flask-5014
+    python -m benchmarks.grading --rows ROWS --instances psf__requests-6028 pallets__flask-5014
 """
 
 import argparse
@@ -10,13 +10,11 @@ import json
 import os
 import statistics
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+from benchmarks.official import run_official
 from harness.grading.eval_script import plan_evaluation
 from harness.grading.grader import Grader
 from harness.grading.options import GradingOptions
@@ -42,24 +40,6 @@ def run_ours(instances: Sequence[Instance], workers: int) -> tuple[float, Verdic
         resolved = list(pool.map(grade, instances))
     seconds = time.monotonic() - began
     return seconds, {one.instance_id: ok for one, ok in zip(instances, resolved, strict=True)}
-
-
-def run_official(instances: Sequence[Instance], workers: int) -> tuple[float, Verdicts]:
-    """Seconds and verdicts of the official harness, in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        rows = Path(folder, "rows.jsonl")
-        rows.write_text("".join(one.model_dump_json() + "\n" for one in instances))
-        command = [sys.executable, "-m", "swebench.harness.run_evaluation"]
-        command += ["--dataset_name", str(rows), "--predictions_path", "gold"]
-        command += ["--max_workers", str(workers), "--run_id", "benchmark"]
-        began = time.monotonic()
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        seconds = time.monotonic() - began
-        reports = list(Path(folder).glob("gold.benchmark.json"))
-        if not reports:
-            raise SystemExit(f"the official harness wrote no report:\n{done.stdout}{done.stderr}")
-        resolved = set(json.loads(reports[0].read_text())["resolved_ids"])
-    return seconds, {one.instance_id: one.instance_id in resolved for one in instances}
 
 
 def run_bare(instance: Instance) -> float:
@@ -105,7 +85,8 @@ def main() -> None:
 
     result: dict[str, object] = {"instances": [one.instance_id for one in instances]}
     for workers in options.workers:
-        official, expected = run_official(instances, workers)
+        official = run_official(instances, [one.patch for one in instances], workers=workers)
+        expected = {one.instance_id: official.resolved(one) for one in instances}
         ours = []
         for _ in range(options.repeats):
             seconds, verdicts = run_ours(instances, workers)
@@ -113,9 +94,9 @@ def main() -> None:
             assert verdicts == expected, (verdicts, expected)
         median = statistics.median(ours)
         result[f"workers={workers}"] = {
-            "official_seconds": round(official, 1),
+            "official_seconds": round(official.seconds, 1),
             "ours_seconds": round(median, 1),
-            "ratio": round(median / official, 3),
+            "ratio": round(median / official.seconds, 3),
             "verdicts_identical": True,
         }
     each = {}

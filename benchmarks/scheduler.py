@@ -1,6 +1,6 @@
 """Cost of the scheduler: 1,000 attempts of the no-op method, from start to report.
 
-python benchmarks/scheduler.py
+python -m benchmarks.scheduler
 """
 
 import json
