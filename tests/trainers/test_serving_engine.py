@@ -167,6 +167,23 @@ def test_prefix_cache_changes_nothing(dtype: torch.dtype) -> None:
     assert uncached._prefixes.start(history, len(history)).length == 0
 
 
+def test_prefix_cache_saves_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    chunks: list[int] = []
+    prefill = Engine._prefill_chunk
+
+    def counted(self: Engine, rows: list[Any]) -> None:
+        chunks.append(rows[0].cache.length)
+        prefill(self, rows)
+
+    monkeypatch.setattr(Engine, "_prefill_chunk", counted)
+    engine = engine_of(torch.float32)
+    history = prompt(1, 2 * CHUNK + 9)
+    Job(engine, history, 1).result()
+    assert chunks == [0, CHUNK, 2 * CHUNK]
+    Job(engine, [*history, 1, 2, 3], 1).result()
+    assert chunks[3:] == [2 * CHUNK]
+
+
 def test_seed_decides(engine: Engine) -> None:
     def run(seed: int) -> list[int]:
         sampling = SamplingParams(temperature=1, top_p=1, top_k=0, seed=seed)
@@ -185,6 +202,7 @@ def test_stop_id_ends_an_answer(engine: Engine) -> None:
 def test_a_cancelled_request_frees_its_slot(engine: Engine) -> None:
     endless = [Job(engine, prompt(seed, 40), 900) for seed in range(SLOTS + 2)]
     waiting = Job(engine, prompt(9, 40), 3)
+    wait_until(lambda: all(job.events.qsize() > 2 for job in endless[:SLOTS]))
     for job in endless:
         job.generation.cancelled = True
     assert len(waiting.result()[0]) == 3

@@ -204,12 +204,13 @@ def test_a_client_that_leaves_is_forgotten(
         requests.append(request)
         submit(self, request)
 
-    def slowly(self: Engine, *arguments: Any) -> None:
+    def endlessly(self: Engine, row: Any, logits: Any) -> None:
         time.sleep(0.05)
-        sample(self, *arguments)
+        logits[TOKENIZER.eos_token_id] = float("-inf")
+        sample(self, row, logits)
 
     monkeypatch.setattr(Engine, "submit", recording)
-    monkeypatch.setattr(Engine, "_sample", slowly)
+    monkeypatch.setattr(Engine, "_sample", endlessly)
     client = serve()
     body = {"prompt": [5], "max_tokens": CONTEXT - 1, "stream": streamed, "temperature": 0}
     if streamed:
