@@ -37,7 +37,7 @@ def view(folder: Path, user: User, *, network: bool, shm_bytes: int) -> list[str
     options += [] if network else ["--unshare-net"]
     options += ["--cap-drop", "ALL"]
     if user.own:
-        for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"):  # for setpriv, see below
+        for capability in ("CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"):  # for setpriv, see below
             options += ["--cap-add", capability]
     else:
         options += ["--unshare-user"]

@@ -4,6 +4,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -57,6 +58,14 @@ def processes_with_argument(program: str, part: str) -> Iterator[int]:
             continue
         if arguments.split("\0")[0].endswith(program) and part in arguments:
             yield pid
+
+
+def processes_with_mount(part: str) -> Iterator[int]:
+    """Ids of the processes that have a mount with `part` in its source."""
+    for pid in _pids():
+        with suppress(OSError):
+            if part in Path(_PROC, str(pid), "mountinfo").read_text(errors="replace"):
+                yield pid
 
 
 def _pids() -> list[int]:

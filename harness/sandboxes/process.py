@@ -19,7 +19,12 @@ from harness.records.cache import cache_root
 from harness.sandboxes import seccomp
 from harness.sandboxes.base import ExecResult, ImageMissingError, Limits, SandboxFailure
 from harness.sandboxes.bubblewrap import HOME, PATH, User, bind, unprivileged, view
-from harness.sandboxes.host import lives, process_token, processes_with_argument
+from harness.sandboxes.host import (
+    lives,
+    process_token,
+    processes_with_argument,
+    processes_with_mount,
+)
 from harness.sandboxes.output import HeadTail
 from harness.sandboxes.process_image import Mount, ProcessImage
 from harness.sandboxes.process_tree import End, ProcessTree
@@ -79,9 +84,9 @@ class ProcessProvider:
             if not name or lives(token) or (owner is not None and owner != unquote(whose)):
                 continue
             mine = folder.with_name(f"{whose}+{process_token(os.getpid())}+{name}")
+            _kill_all(folder.name)
             with suppress(FileNotFoundError):  # another process cleans up, too
                 folder.rename(mine)
-                _kill_all(folder.name)
                 _remove(mine)
                 removed += 1
         return removed
@@ -192,9 +197,9 @@ class ProcessSandbox(ShellSandbox):
                 if end is End.EXIT and on_output is not None:
                     on_output(chunk)
             code = tree.exit_code()
+        if self._closed:
+            raise SandboxFailure("the sandbox was closed while a command ran")
         if end is End.EXIT and code is None:
-            if self._closed:
-                raise SandboxFailure("the sandbox was closed while a command ran")
             raise SandboxFailure(f"bubblewrap: {kept.value().decode(errors='replace').strip()}")
         return ExecResult(
             exit_code={End.EXIT: code, End.MEMORY_LIMIT: _KILLED}.get(end),
@@ -221,11 +226,11 @@ class ProcessSandbox(ShellSandbox):
         finally:
             try:
                 tree.end()
-                tree.close()
             finally:
                 with self._changed:
                     self._trees.discard(tree)
                     self._changed.notify_all()
+                tree.close()
 
     def _give(self, folders: Sequence[Path], uid: int, gid: int) -> None:
         if self._user.own and folders:
@@ -251,8 +256,8 @@ def _claim_user() -> tuple[User, socket.socket | None]:
 
 
 def _kill_all(part: str) -> None:
-    """Kill the bwraps with `part` in their arguments, and with each its pid namespace."""
-    while pids := list(processes_with_argument("bwrap", part)):
+    """Kill what runs in or starts a sandbox whose folder's name is `part`."""
+    while pids := [*processes_with_argument("bwrap", part), *processes_with_mount(part)]:
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -4,6 +4,7 @@ import json
 import os
 import select
 import selectors
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -89,21 +90,30 @@ class ProcessTree:
         return End.TIME_LIMIT
 
     def kill(self) -> None:
-        """Have everything killed; safe from any thread, at any time."""
-        self._bwrap.kill()
+        """Have everything killed; safe from any thread until `close`."""
+        if self._init is None:
+            self._bwrap.kill()
+        else:  # bwrap follows; the other way round, an init in its first moments would be missed
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._init, signal.SIGKILL)
 
     def end(self) -> None:
         """Kill everything and wait until all of it is gone.
 
-        The namespace's init is reaped only after every other process of it.
+        The init of a namespace ends only after every other process of it.
         """
         self.kill()
-        self._bwrap.wait()
+        try:
+            self._bwrap.wait(_DYING_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise SandboxFailure(f"bubblewrap lives on {_DYING_SECONDS:.0f} s later") from None
         if self._init is not None:
             poll = select.poll()
             poll.register(self._init, select.POLLIN)
             if not poll.poll(_DYING_SECONDS * 1000):
-                raise SandboxFailure(f"killed processes are not gone after {_DYING_SECONDS:.0f} s")
+                raise SandboxFailure(f"killed processes live on {_DYING_SECONDS:.0f} s later")
+            with suppress(ChildProcessError):  # an orphan: ours if we are the first process
+                os.waitid(os.P_PIDFD, self._init, os.WEXITED)
 
     def rest(self) -> Iterator[bytes]:
         """What was written and not read when the tree ended."""

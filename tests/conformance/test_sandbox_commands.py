@@ -118,6 +118,16 @@ def test_the_time_limit_kills_the_whole_tree(
     assert run("echo next").output == b"next\n"
 
 
+@pytest.mark.parametrize("timeout", [0, 0.0001, 0.001, 0.01])
+def test_the_time_limit_strikes_at_any_moment(
+    run: Run, seconds: int, running: Callable[[int], int], timeout: float
+) -> None:
+    for _ in range(5):
+        result = run(f"sleep {seconds}", timeout=timeout)
+        assert (result.exit_code, result.timed_out) == (None, True)
+        assert running(seconds) == 0
+
+
 def test_a_command_that_closes_its_output_is_still_waited_for(run: Run) -> None:
     assert run("exec >&- 2>&-; sleep 1; touch /tmp/done; exit 4").exit_code == 4
     assert run("test -e /tmp/done").exit_code == 0

@@ -240,18 +240,41 @@ def test_cleanup_leaves_what_is_not_its_own(kind: Kind) -> None:
     assert sorted(kind.state.iterdir()) == sorted(foreign)
 
 
-def test_cleanup_ends_a_bubblewrap_that_survived_its_harness(kind: Kind) -> None:
+@pytest.mark.parametrize("as_pid_1", [[], ["--as-pid-1"]])
+def test_cleanup_ends_what_survived_its_harness(kind: Kind, as_pid_1: list[str]) -> None:
     assert kind.state is not None
     dead = kind.state / "test+1-1+x"
     dead.mkdir()
     bind = ["--ro-bind", "/", "/", "--bind", str(dead), "/tmp", "--unshare-pid"]
     seconds = f"86399.{os.getpid()}"
-    survivor = subprocess.Popen(["bwrap", *bind, "sleep", seconds])
+    survivor = subprocess.Popen(["bwrap", *bind, *as_pid_1, "sleep", seconds])
     while not list(processes_with_argument("sleep", seconds)):
         time.sleep(0.01)
+    if as_pid_1:
+        survivor.kill()
+        survivor.wait()
     assert kind.provider.cleanup("test") == 1
     assert survivor.wait(30) == -signal.SIGKILL
     assert list(processes_with_argument("sleep", seconds)) == []
+
+
+@needs_root
+def test_no_zombies_where_the_harness_is_the_first_process(kind: Kind, tmp_path: Path) -> None:
+    code = f"""
+import os
+from pathlib import Path
+from harness.sandboxes.base import Limits
+from harness.sandboxes.process import ProcessProvider
+with ProcessProvider(Path({str(tmp_path / "state")!r})).start(
+    {kind.image!r}, limits=Limits(), owner="first"
+) as sandbox:
+    for command in ("true", "setsid -f sleep 60", "sleep 60"):
+        sandbox.exec(command, timeout=1)
+print(os.getpid(), [name for name in os.listdir("/proc") if name.isdigit()])
+"""
+    first = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code]
+    done = subprocess.run(first, capture_output=True, text=True)
+    assert done.stdout == "1 ['1']\n", done.stderr
 
 
 def test_the_state_folder_is_closed_to_others(start: Start, kind: Kind) -> None:
