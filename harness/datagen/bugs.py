@@ -43,6 +43,9 @@ class AuthoredSuite(Record):
     created_at: str
     splits: dict[str, tuple[_Repo, ...]]
     licences: dict[_Repo, str] = Field(description="SPDX expression of each repository's package.")
+    left_out: dict[_Repo, dict[str, str]] = Field(
+        {}, description="Tests (without parameters) that depend on the machine, and how."
+    )
 
     def split_of(self, repo: str) -> str:
         """The split of a repository. Raises AuthoringError when it is in none or in several."""

@@ -91,7 +91,7 @@ def _build_instance(
         image = str(build_process_image(row, recipe, cache, on_progress))
         before = [run_tests(row, image, provider, fixed=False) for _ in range(repeat)]
         after = [run_tests(row, image, provider, fixed=True) for _ in range(repeat)]
-        lists = compare(bug.instance_id, before, after)
+        lists = compare(bug.instance_id, before, after, left_out=suite.left_out.get(bug.repo, {}))
         shown = visible_failures(row, image, provider, fixed=False)
         if shown:  # some fail in the pinned source itself
             shown -= visible_failures(row, image, provider, fixed=True)

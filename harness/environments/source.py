@@ -143,7 +143,6 @@ def _git(tree: Path, *arguments: str, stdin: str = "") -> str:
     env = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": os.devnull,
-        "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CEILING_DIRECTORIES": str(tree.resolve().parent),
         **{f"GIT_{role}_NAME": _WHO for role in ("AUTHOR", "COMMITTER")},

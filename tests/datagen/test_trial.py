@@ -47,3 +47,10 @@ def test_an_instance_that_is_not_fit_is_refused(
 ) -> None:
     with pytest.raises(TrialError, match=f"i: {said}"):
         compare("i", [before], [after])
+
+
+def test_tests_that_depend_on_the_machine_can_be_left_out() -> None:
+    before = {"new": BAD, "f::a[x]": OK, "f::b": BAD, "f::ab": OK}
+    after = {"new": OK, "f::a[x]": BAD, "f::b": OK, "f::ab": OK}
+    lists = compare("i", [before], [after], left_out={"f::a": "why", "f::b": "why"})
+    assert (lists.fail_to_pass, lists.pass_to_pass) == (("new",), ("f::ab",))
