@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import chain
+from pathlib import Path
 
 import docker
 from docker.errors import ImageNotFound, NotFound
@@ -78,7 +79,7 @@ class DockerProvider:
                 labels={
                     LABEL: "1",
                     f"{LABEL}.owner": owner,
-                    f"{LABEL}.host": socket.gethostname(),
+                    f"{LABEL}.host": _host(),
                     f"{LABEL}.process": process_token(os.getpid()),
                 },
             )["Id"]
@@ -92,7 +93,7 @@ class DockerProvider:
 
     def cleanup(self, owner: str | None = None) -> int:
         """See `SandboxProvider.cleanup`: the containers that this host's dead processes made."""
-        labels = [f"{LABEL}.process", f"{LABEL}.host={socket.gethostname()}"]
+        labels = [f"{LABEL}.process", f"{LABEL}.host={_host()}"]
         if owner is not None:
             labels.append(f"{LABEL}.owner={owner}")
         with engine_errors("list containers"):
@@ -257,6 +258,11 @@ class DockerSandbox(ShellSandbox):
             raise SandboxFailure("the sandbox was closed while a command ran")
         code: int | None = state["ExitCode"]
         return _KILLED if code is None else code
+
+
+def _host() -> str:
+    """Where process ids mean the same: the machine, or the container that the harness is in."""
+    return f"{socket.gethostname()}:{Path('/proc/self/ns/pid').stat().st_ino}"
 
 
 class _NotStartedError(SandboxFailure):

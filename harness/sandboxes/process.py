@@ -2,37 +2,33 @@
 
 import itertools
 import os
-import random
 import shutil
-import signal
-import socket
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from urllib.parse import quote, unquote
 
 from harness.records.cache import cache_root
 from harness.sandboxes import seccomp
 from harness.sandboxes.base import ExecResult, ImageMissingError, Limits, SandboxFailure
 from harness.sandboxes.bubblewrap import HOME, PATH, User, bind, unprivileged, view
-from harness.sandboxes.host import (
-    lives,
-    process_token,
-    processes_with_argument,
-    processes_with_mount,
-)
 from harness.sandboxes.output import HeadTail
 from harness.sandboxes.process_image import Mount, ProcessImage
+from harness.sandboxes.process_state import (
+    abandoned,
+    claim_folder,
+    claim_user,
+    end_processes,
+    give,
+    host_command,
+    remove,
+)
 from harness.sandboxes.process_tree import End, ProcessTree
 from harness.sandboxes.shell import OnOutput, ShellSandbox
 
 __all__ = ["Mount", "ProcessImage", "ProcessProvider", "ProcessSandbox"]
 
-_FIRST_UID, _UIDS = 70_000, 30_000  # above system users, below the usual subordinate ids
 _CLOSING_SECONDS = 60.0
 _KILLED = 137
 
@@ -78,36 +74,33 @@ class ProcessProvider:
     def cleanup(self, owner: str | None = None) -> int:
         """See `SandboxProvider.cleanup`."""
         removed = 0
-        for folder in self._state.iterdir():
-            whose, _, rest = folder.name.partition("+")
-            token, _, name = rest.partition("+")
-            if not name or lives(token) or (owner is not None and owner != unquote(whose)):
-                continue
-            mine = folder.with_name(f"{whose}+{process_token(os.getpid())}+{name}")
-            _kill_all(folder.name)
-            with suppress(FileNotFoundError):  # another process cleans up, too
-                folder.rename(mine)
-                _remove(mine)
-                removed += 1
+        for folder in abandoned(self._state, owner):
+            end_processes(folder)
+            remove(folder)
+            removed += 1
         return removed
 
     def _start(
-        self, image: ProcessImage, folder: Path, *, limits: Limits, owner: str, network: bool
+        self, image: ProcessImage, source: Path, *, limits: Limits, owner: str, network: bool
     ) -> "ProcessSandbox":
-        whose = f"{quote(owner, safe='')}+{process_token(os.getpid())}+"
-        sandbox = ProcessSandbox(
-            self._bwrap,
-            image,
-            Path(tempfile.mkdtemp(prefix=whose, dir=self._state)),
-            limits,
-            cpu=next(self._numbers),
-        )
-        try:
-            sandbox.prepare(folder, network=network)
-        except BaseException:
-            sandbox.close()
-            raise
-        return sandbox
+        with ExitStack() as held:
+            try:
+                folder, lock = claim_folder(self._state, owner)
+                held.callback(os.close, lock)
+                held.callback(remove, folder)
+                user = claim_user(held)
+                shm = limits.memory_bytes // 8
+                options = view(folder, user, network=network, shm_bytes=shm)
+                for number, mount in enumerate(image.mounts):
+                    copy = folder / f"mount-{number}"
+                    options += _mount(mount, source / mount.source, copy, user, held)
+                give([folder], user)
+            except OSError as error:
+                raise SandboxFailure(f"a sandbox cannot be made: {error}") from error
+            options = [self._bwrap, *options, "--remount-ro", "/"]
+            return ProcessSandbox(
+                image, options, user, limits, cpu=next(self._numbers), held=held.pop_all()
+            )
 
     def _check(self) -> None:
         empty = ProcessImage(digest="sha256:" + "0" * 64, mounts=())
@@ -126,37 +119,24 @@ class ProcessSandbox(ShellSandbox):
     """
 
     def __init__(
-        self, bwrap: str, image: ProcessImage, folder: Path, limits: Limits, *, cpu: int
+        self,
+        image: ProcessImage,
+        bwrap: Sequence[str],
+        user: User,
+        limits: Limits,
+        *,
+        cpu: int,
+        held: ExitStack,
     ) -> None:
         super().__init__(image.digest, limits)
-        self._image = image
-        self._folder = folder
-        self._user, self._claim = _claim_user()
+        self._environment = {"PATH": PATH, "HOME": HOME, **image.env}
+        self._bwrap = bwrap
+        self._user = user
         self._cpu = cpu
-        self._options = [bwrap]
-        self._lent: list[Path] = []
+        self._held = held
         self._trees: set[ProcessTree] = set()
         self._changed = threading.Condition()
         self._closed = False
-
-    def prepare(self, image_folder: Path, *, network: bool) -> None:
-        """Make the sandbox's files."""
-        shm = self._limits.memory_bytes // 8
-        self._options += view(self._folder, self._user, network=network, shm_bytes=shm)
-        for number, mount in enumerate(self._image.mounts):
-            source = image_folder / mount.source
-            if not source.exists():
-                raise ImageMissingError(f"{image_folder}: its {mount.source} is missing")
-            if mount.mode == "copy":
-                copy = self._folder / f"mount-{number}"
-                _host(["cp", "-a", "--reflink=auto", "-T", str(source), str(copy)])
-                source = copy
-            elif mount.mode == "rw":
-                self._lent.append(source)
-            how = "--ro-bind" if mount.mode == "ro" else "--bind"
-            self._options += bind(how, source, mount.target)
-        self._options += ["--remount-ro", "/"]
-        self._give([self._folder, *self._lent], self._user.uid, self._user.gid)
 
     def close(self) -> None:
         """See `Sandbox.close`."""
@@ -165,12 +145,8 @@ class ProcessSandbox(ShellSandbox):
             for tree in self._trees:
                 tree.kill()
             if not self._changed.wait_for(lambda: not self._trees, _CLOSING_SECONDS):
-                raise SandboxFailure(f"{self._folder}: a command does not end")
-            self._give(self._lent, os.getuid(), os.getgid())
-            self._lent.clear()
-            _remove(self._folder)
-            if self._claim is not None:
-                self._claim.close()
+                raise SandboxFailure("a command of the sandbox does not end")
+            self._held.close()
 
     def _run(
         self,
@@ -185,11 +161,15 @@ class ProcessSandbox(ShellSandbox):
     ) -> ExecResult:
         began = time.monotonic()
         kept = HeadTail(keep)
-        environment = {"PATH": PATH, "HOME": HOME, **self._image.env, **env}
         inner = unprivileged(
-            command, self._user, self._limits, cwd=cwd, env=environment, cpu=self._cpu
+            command,
+            self._user,
+            self._limits,
+            cwd=cwd,
+            env={**self._environment, **env},
+            cpu=self._cpu,
         )
-        with self._tree([*self._options, "--", *inner], stdin) as tree:
+        with self._tree([*self._bwrap, "--", *inner], stdin) as tree:
             end = tree.follow(began + timeout, self._limits.memory_bytes, kept, on_output)
             tree.end()
             for chunk in tree.rest():
@@ -232,47 +212,16 @@ class ProcessSandbox(ShellSandbox):
                     self._changed.notify_all()
                 tree.close()
 
-    def _give(self, folders: Sequence[Path], uid: int, gid: int) -> None:
-        if self._user.own and folders:
-            _host(["chown", "-hR", f"{uid}:{gid}", "--", *map(str, folders)])
 
-
-def _claim_user() -> tuple[User, socket.socket | None]:
-    """The user of a sandbox; as root one that no other sandbox of this machine has.
-
-    The claim is an abstract socket: the kernel gives each name once, and frees it with us.
-    """
-    if os.geteuid() != 0:
-        return User(os.getuid(), os.getgid(), own=False), None
-    claim = socket.socket(socket.AF_UNIX)
-    first = random.randrange(_UIDS)  # noqa: S311
-    for number in range(_UIDS):
-        uid = _FIRST_UID + (first + number) % _UIDS
-        with suppress(OSError):
-            claim.bind(f"\0swe-harness-user-{uid}")
-            return User(uid, uid, own=True), claim
-    claim.close()
-    raise SandboxFailure(f"all {_UIDS:,} users for sandboxes are taken")
-
-
-def _kill_all(part: str) -> None:
-    """Kill what runs in or starts a sandbox whose folder's name is `part`."""
-    while pids := [*processes_with_argument("bwrap", part), *processes_with_mount(part)]:
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.02)
-
-
-def _remove(folder: Path) -> None:
-    # rm, unlike shutil.rmtree, has no limit of depth.
-    if subprocess.run(["rm", "-rf", "--", str(folder)], capture_output=True).returncode:
-        subprocess.run(["chmod", "-R", "u+rwX", "--", str(folder)], capture_output=True)
-        _host(["rm", "-rf", "--", str(folder)])
-
-
-def _host(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        error = done.stderr.decode(errors="replace").strip()
-        raise SandboxFailure(f"{command[0]} failed: {error}")
+def _mount(mount: Mount, source: Path, copy: Path, user: User, held: ExitStack) -> list[str]:
+    """bwrap's options for a mount of the image, once its tree is ready for the sandbox."""
+    if not source.exists():
+        raise ImageMissingError(f"the image's {source} is missing")
+    if mount.mode == "ro":
+        return bind("--ro-bind", source, mount.target)
+    if mount.mode == "copy":
+        host_command(["cp", "-a", "--reflink=auto", "-T", str(source), str(copy)])
+        return bind("--bind", copy, mount.target)
+    held.callback(give, [source], User(os.getuid(), os.getgid(), own=user.own))
+    give([source], user)
+    return bind("--bind", source, mount.target)

@@ -76,17 +76,17 @@ def test_a_container_removed_by_somebody_else_is_a_failure(
 
 @pytest.mark.docker
 def test_cleanup_leaves_what_is_not_its_own(kind: Kind) -> None:
+    here = f"{socket.gethostname()}:{Path('/proc/self/ns/pid').stat().st_ino}"
     others = [
         {"swe-harness.host": "elsewhere", "swe-harness.process": "1-1"},
-        {"swe-harness.host": socket.gethostname()},
-        {"swe-harness.host": socket.gethostname()}
-        | {"swe-harness.process": process_token(os.getpid())},
+        {"swe-harness.host": here, "swe-harness.process": process_token(os.getpid())},
+        {"swe-harness.host": here},
         {},
     ]
     engine = docker.from_env().containers
     labels = {"swe-harness": "1", "swe-harness.owner": kind.owner}
     foreign = [engine.create(kind.image, "true", labels=labels | more) for more in others]
-    dead = {"swe-harness.host": socket.gethostname(), "swe-harness.process": "1-1"}
+    dead = {"swe-harness.host": here, "swe-harness.process": "1-1"}
     engine.create(kind.image, "true", labels=labels | dead)
     try:
         assert kind.provider.cleanup(kind.owner) == 1
