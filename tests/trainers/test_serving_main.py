@@ -36,6 +36,7 @@ def test_an_embedded_model_from_start_to_end(tiny_folder: Path, tmp_path: Path) 
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{endpoint.base_url}/models")
     assert "licence  mit" in log.read_text()
+    assert f"serving  tiny at {endpoint.base_url.removesuffix('/v1')}" in log.read_text()
 
 
 def test_the_server_ends_when_its_parent_is_killed(tiny_folder: Path, tmp_path: Path) -> None:

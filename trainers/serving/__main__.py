@@ -86,17 +86,18 @@ def _default_threads() -> int:
 
 
 def _listen(options: argparse.Namespace) -> tuple[socket.socket, str]:
-    if options.fd is not None:
-        listener = socket.socket(fileno=options.fd)
-        return listener, f"inherited socket {listener.getsockname()}"
     if options.uds is not None:
-        options.uds.unlink(missing_ok=True)
+        if options.uds.is_socket():  # left by a server that was killed
+            options.uds.unlink()
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(options.uds))
         options.uds.chmod(0o600)
         listener.listen(128)
         return listener, f"unix:{options.uds}"
-    listener = socket.create_server((options.host, options.port), backlog=128)
+    if options.fd is not None:
+        listener = socket.socket(fileno=options.fd)
+    else:
+        listener = socket.create_server((options.host, options.port), backlog=128)
     host, port = listener.getsockname()[:2]
     return listener, f"http://{host}:{port}"
 
