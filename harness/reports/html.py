@@ -173,10 +173,18 @@ def _page_data(runs: Sequence[Run], rows: Sequence[InstanceRow]) -> dict[str, An
     }
 
 
+def _suite_name(reference: str) -> str:
+    """A file's name, or a suite's name with its split."""
+    path = Path(reference)
+    return path.name if path.suffix else reference
+
+
 def _subtitle(runs: Sequence[Run], rows: Sequence[InstanceRow]) -> str:
     suites = [run.config.get("suite") for run in runs]
     names = dict.fromkeys(
-        Path(str(s["reference"])).name for s in suites if isinstance(s, dict) and "reference" in s
+        _suite_name(str(s["reference"]))
+        for s in suites
+        if isinstance(s, dict) and "reference" in s
     )
     of = f" of {', '.join(names)}" if names else ""
     repositories = len({row.repository for row in rows})
