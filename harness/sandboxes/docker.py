@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -197,13 +197,14 @@ class DockerSandbox(ShellSandbox):
         kept: HeadTail,
     ) -> ExecResult:
         began = time.monotonic()
+        deadline = began + timeout
         self.start()
-        stopped = False
+        stopped, code = False, None
         exec_id = self._create(argv, env, stdin)
         stream = ExecStream(self._api, exec_id, stdin)
         try:
             with closing(stream):  # before a kill: output that nobody takes delays it
-                chunks = stream.chunks(began + timeout)
+                chunks = stream.chunks(deadline)
                 try:
                     first = next(chunks, b"")
                 except SandboxFailure as failure:
@@ -219,15 +220,17 @@ class DockerSandbox(ShellSandbox):
                     if chunk and on_output is not None and on_output(chunk):
                         stopped = True
                         break
+            if stream.ended:
+                code = self._exit_code(exec_id, deadline)
         finally:
-            if not stream.ended:
+            if code is None:
                 self._kill()
         return ExecResult(
-            exit_code=self._exit_code(exec_id) if stream.ended else None,
+            exit_code=code,
             output=kept.value(),
             output_bytes=kept.total,
             truncated=kept.truncated,
-            timed_out=not stream.ended and not stopped,
+            timed_out=code is None and not stopped,
             seconds=time.monotonic() - began,
         )
 
@@ -246,18 +249,18 @@ class DockerSandbox(ShellSandbox):
             )
             return str(created["Id"])
 
-    def _exit_code(self, exec_id: str) -> int:
-        """The exit code of a command whose output has ended; 137 when its container has, too."""
-        with engine_errors("ask for an exit code"):
-            try:
-                while (state := self._api.exec_inspect(exec_id))["Running"]:
-                    time.sleep(0.02)
-            except NotFound:
-                state = {"ExitCode": None}
+    def _exit_code(self, exec_id: str, deadline: float) -> int | None:
+        """The exit code of a command whose output has ended; None if it runs on at the deadline."""
+        code: int | None = None
+        with engine_errors("ask for an exit code"), suppress(NotFound):
+            while (state := self._api.exec_inspect(exec_id))["Running"]:
+                if time.monotonic() > deadline:
+                    return None
+                time.sleep(0.02)
+            code = state["ExitCode"]
         if self._closed:
             raise SandboxFailure("the sandbox was closed while a command ran")
-        code: int | None = state["ExitCode"]
-        return _KILLED if code is None else code
+        return _KILLED if code is None else code  # the container ended, and with it the command
 
 
 def _host() -> str:

@@ -13,11 +13,12 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import IO
 
-from harness.sandboxes.base import MIB, SandboxFailure
+from harness.sandboxes.base import SandboxFailure
 from harness.sandboxes.bubblewrap import PATH
 from harness.sandboxes.host import tree_memory
 from harness.sandboxes.output import HeadTail
 
+_PIPE_BYTES = 64 * 1024
 _MEMORY_INTERVAL = 0.25
 _DYING_SECONDS = 30.0
 
@@ -48,7 +49,6 @@ class ProcessTree:
                     stderr=subprocess.STDOUT,
                     env={"PATH": PATH},
                     pass_fds=(status_end, rules.fileno()),
-                    pipesize=MIB,
                     bufsize=0,
                 )
             undo.callback(self._bwrap.wait)
@@ -79,7 +79,7 @@ class ProcessTree:
                     next_look = now + _MEMORY_INTERVAL
                 ready = [key.fileobj for key, _ in selector.select(min(deadline, next_look) - now)]
                 if self._output in ready:
-                    chunk = os.read(self._output.fileno(), MIB)
+                    chunk = os.read(self._output.fileno(), _PIPE_BYTES)
                     kept.add(chunk)
                     if not chunk:
                         selector.unregister(self._output)
@@ -106,6 +106,7 @@ class ProcessTree:
         try:
             self._bwrap.wait(_DYING_SECONDS)
         except subprocess.TimeoutExpired:
+            self._bwrap.kill()
             raise SandboxFailure(f"bubblewrap lives on {_DYING_SECONDS:.0f} s later") from None
         if self._init is not None:
             poll = select.poll()
@@ -119,7 +120,7 @@ class ProcessTree:
         """What was written and not read when the tree ended."""
         os.set_blocking(self._output.fileno(), False)
         with suppress(BlockingIOError):
-            while chunk := os.read(self._output.fileno(), MIB):
+            while chunk := os.read(self._output.fileno(), _PIPE_BYTES):
                 yield chunk
 
     def exit_code(self) -> int | None:

@@ -133,6 +133,14 @@ def test_a_command_that_closes_its_output_is_still_waited_for(run: Run) -> None:
     assert run("test -e /tmp/done").exit_code == 0
 
 
+def test_a_command_that_closes_its_output_has_a_time_limit(
+    run: Run, seconds: int, running: Callable[[int], int]
+) -> None:
+    result = run(f"exec >&- 2>&-; sleep {seconds}", timeout=2)
+    assert (result.exit_code, result.timed_out) == (None, True)
+    assert running(seconds) == 0
+
+
 def test_what_runs_on_in_the_background_does_not_hold_the_result(run: Run, seconds: int) -> None:
     began = time.monotonic()
     result = run(f"sleep {seconds} & echo out", timeout=60)
