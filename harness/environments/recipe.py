@@ -68,7 +68,9 @@ def load_recipes(folder: Path) -> dict[tuple[str, str], Recipe]:
             except ValidationError as error:
                 first = error.errors()[0]
                 field = ".".join(str(part) for part in first["loc"])
-                raise RecipeError(f"{path}: entry {number}, field {field}: {first['msg']}") from None
+                raise RecipeError(
+                    f"{path}: entry {number}, field {field}: {first['msg']}"
+                ) from None
             key = (recipe.repo, recipe.version)
             if key in recipes:
                 raise RecipeError(f"{path}: entry {number}: second recipe for {key[0]} {key[1]}")

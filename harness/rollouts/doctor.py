@@ -59,11 +59,12 @@ def _sandbox(profile: Profile) -> Check:
 
 def _machine(profile: Profile) -> Iterator[Check]:
     cores = len(os.sched_getaffinity(0))
+    enough = 2 * cores >= profile.workers  # attempts wait for the model half of their time
     yield Check(
         name="cores",
-        status="ok" if cores >= profile.workers else "warning",
+        status="ok" if enough else "warning",
         found=f"{cores} for {profile.workers} workers",
-        mend="" if cores >= profile.workers else f"run with --workers {cores}",
+        mend="" if enough else f"run with --workers {2 * cores}",
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     wanted = profile.limits.memory_bytes * profile.workers
