@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from benchmarks.official import run_official
+from benchmarks.official import WRONG, run_official
 from harness.grading.eval_script import plan_evaluation
 from harness.grading.grader import Grader
 from harness.grading.options import GradingOptions
@@ -40,6 +40,24 @@ def run_ours(instances: Sequence[Instance], workers: int) -> tuple[float, Verdic
         resolved = list(pool.map(grade, instances))
     seconds = time.monotonic() - began
     return seconds, {one.instance_id: ok for one, ok in zip(instances, resolved, strict=True)}
+
+
+def run_early_exit(instances: Sequence[Instance], repeats: int) -> dict[str, object]:
+    """Unresolved attempts with and without early exit: seconds of their test commands."""
+    provider = make_provider("docker")
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    for early in (False, True) * repeats:
+        grader = Grader(provider, GradingOptions(early_exit=early), owner="benchmark")
+        for one in instances:
+            grade, _ = grader.grade(one, WRONG, str(one.image))
+            assert grade.verdict is Verdict.UNRESOLVED, grade.reason
+            seconds[early].append(grade.timing.tests)
+    full, early_seconds = (statistics.fmean(seconds[early]) for early in (False, True))
+    return {
+        "full_seconds": round(full, 2),
+        "early_exit_seconds": round(early_seconds, 2),
+        "ratio": round(early_seconds / full, 2),
+    }
 
 
 def run_bare(instance: Instance) -> float:
@@ -109,6 +127,7 @@ def main() -> None:
             "allowed_seconds": round(1.0 + 1.05 * bare, 2),
         }
     result["against_bare_commands"] = each
+    result["early_exit"] = run_early_exit(instances, options.repeats)
     print(json.dumps(result, indent=1))
 
 

@@ -12,6 +12,10 @@ from typing import Any, NamedTuple
 from harness.records import Instance
 
 MODEL = "benchmark"
+WRONG = (
+    "diff --git a/NOTES-OF-A-MODEL.txt b/NOTES-OF-A-MODEL.txt\nnew file mode 100644\n"
+    "--- /dev/null\n+++ b/NOTES-OF-A-MODEL.txt\n@@ -0,0 +1 @@\n+nothing of use\n"
+)
 
 
 class OfficialRun(NamedTuple):

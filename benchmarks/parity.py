@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.official import run_official
+from benchmarks.official import WRONG, run_official
 from harness.agents.predictions import load_predictions
 from harness.grading.grader import Grader
 from harness.grading.options import GradingOptions
@@ -19,11 +19,6 @@ from harness.records import Grade, Instance, Verdict
 from harness.sandboxes import make_provider
 from harness.suites.load import load_suite
 from harness.suites.select import select
-
-WRONG = (
-    "diff --git a/NOTES-OF-A-MODEL.txt b/NOTES-OF-A-MODEL.txt\nnew file mode 100644\n"
-    "--- /dev/null\n+++ b/NOTES-OF-A-MODEL.txt\n@@ -0,0 +1 @@\n+nothing of use\n"
-)
 
 
 def failed_officially(report: dict[str, dict[str, dict[str, list[str]]]]) -> set[str]:

@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -90,6 +90,16 @@ def evaluate(
         typer.echo(json.dumps(summary, indent=1))
 
 
+def _say_what_flaked(summary: dict[str, Any], repeat: int) -> None:
+    for run in summary["runs"]:
+        flaked = run["resolved_by_some_seeds"]
+        typer.echo(
+            f"{len(flaked)} of {run['instances']} instances changed their verdict in {repeat} "
+            f"evaluations of one patch{': ' if flaked else ''}{', '.join(flaked)}",
+            err=True,
+        )
+
+
 def grade(
     predictions: Annotated[Path, typer.Argument(help="Official predictions: .jsonl, .json, .gz.")],
     suite: Annotated[str, typer.Option("--suite", "-s", help=_SUITES)],
@@ -137,5 +147,7 @@ def grade(
         command=shlex.join(["harness", *sys.argv[1:]]),
     )
     summary = run_request(request, dry_run=dry_run)
+    if repeat > 1 and not dry_run:
+        _say_what_flaked(summary, repeat)
     if as_json:
         typer.echo(json.dumps(summary, indent=1))

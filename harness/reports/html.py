@@ -182,9 +182,7 @@ def _suite_name(reference: str) -> str:
 def _subtitle(runs: Sequence[Run], rows: Sequence[InstanceRow]) -> str:
     suites = [run.config.get("suite") for run in runs]
     names = dict.fromkeys(
-        _suite_name(str(s["reference"]))
-        for s in suites
-        if isinstance(s, dict) and "reference" in s
+        _suite_name(str(s["reference"])) for s in suites if isinstance(s, dict) and "reference" in s
     )
     of = f" of {', '.join(names)}" if names else ""
     repositories = len({row.repository for row in rows})

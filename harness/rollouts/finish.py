@@ -48,6 +48,9 @@ def run_summary(folder: RunFolder) -> dict[str, Any]:
     """A run's headline, for machines."""
     scores = Scores.model_validate_json(folder.scores.read_bytes())
     rate = scores.pass_at_1
+    outcomes: dict[str, set[bool]] = {}
+    for row in load_scored(folder):
+        outcomes.setdefault(row.instance_id, set()).add(row.resolved)
     return {
         "run": str(folder.root),
         "instances": scores.instances,
@@ -56,6 +59,7 @@ def run_summary(folder: RunFolder) -> dict[str, Any]:
         "resolved": scores.resolved,
         "pass_at_1": rate.interval.model_dump() if rate else None,
         "verdicts": {verdict.value: count for verdict, count in scores.verdicts.items()},
+        "resolved_by_some_seeds": sorted(name for name, seen in outcomes.items() if len(seen) > 1),
         "infra_failures": len(scores.ungraded.infra_failures),
         "missing": len(scores.ungraded.missing),
         "scores": str(folder.scores),

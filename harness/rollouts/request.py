@@ -20,6 +20,7 @@ from harness.config import (
     load_profile,
 )
 from harness.environments.images import Images, find_images
+from harness.grading.cache import GradeCache
 from harness.grading.eval_script import EvalScriptError, plan_evaluation
 from harness.grading.official import known_parser
 from harness.grading.options import GradingOptions
@@ -88,17 +89,21 @@ def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
         instances = _only_predicted(request, instances, refused)
     instances = _gradable(instances, refused)
     provider = make_provider(request.sandbox or profile.sandbox)
-    images = find_images(
-        instances,
-        provider,
-        lambda line: console.print(line, highlight=False, soft_wrap=True),
-    )
+    images = Images()
+    if provider.kind == "docker" or not dry_run:  # process images are built when missing
+        images = find_images(
+            instances,
+            provider,
+            lambda line: console.print(line, highlight=False, soft_wrap=True),
+        )
     instances = _with_images(request, instances, images, refused)
     _show_refused(refused, console)
     if not instances:
         raise ConfigError("nothing to run: every instance was refused (see above)")
 
     root = request.runs / (request.run_id or _default_id(request, suite))
+    if len(methods) > 1 and (root / "run.yaml").exists():
+        raise ConfigError(f"{root} is a run of one method: choose another --run-id")
     folders = {
         method.name: RunFolder(root if len(methods) == 1 else root / method.name)
         for method in methods
@@ -110,7 +115,7 @@ def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
             instances=instances,
             images=images,
             provider=provider,
-            cache=cache_root() if request.use_cache else root / ".cache",
+            cache=GradeCache(cache_root() / "grades") if request.use_cache else None,
             predictions=request.predictions if method.agent.kind == "replay" else None,
         )
         for method in methods
@@ -118,7 +123,11 @@ def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
     if dry_run:
         for plan in plans:
             console.print(_describe(plan), highlight=False, soft_wrap=True)
-        return {"dry_run": True, "runs": [json.loads(p.config.model_dump_json()) for p in plans]}
+        return {
+            "dry_run": True,
+            "refused": [vars(one) for one in refused],
+            "runs": [json.loads(plan.config.model_dump_json()) for plan in plans],
+        }
     for plan in plans:
         execute(plan, console)
         _record_refused(plan.folder, refused)

@@ -39,7 +39,7 @@ class RunPlan:
     instances: tuple[Instance, ...]
     images: Images
     provider: SandboxProvider
-    cache: Path
+    cache: GradeCache | None
     predictions: Path | None = None
 
     @property
@@ -87,9 +87,7 @@ def _work(plan: RunPlan, ledger: Ledger, endpoint: Endpoint | None, console: Con
         agent=make_agent(config.method.agent.kind, options),
         endpoint=endpoint,
         provider=plan.provider,
-        grader=Grader(
-            plan.provider, config.grading, owner=config.id, cache=GradeCache(plan.cache / "grades")
-        ),
+        grader=Grader(plan.provider, config.grading, owner=config.id, cache=plan.cache),
         instances=instances,
         images=plan.images.references,
     )
