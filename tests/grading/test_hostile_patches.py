@@ -151,3 +151,22 @@ def test_resources_are_bounded(real: RealInstance, code: str, verdicts: set[Verd
     assert result.verdict in verdicts, result.reason
     assert result.reason
     assert grade(real, real.instance.patch).verdict is Verdict.RESOLVED
+
+
+def test_breaking_the_preparation_is_no_way_out_of_the_count(real: RealInstance) -> None:
+    def with_setup(line: str) -> RealInstance:
+        marker = ": '>>>>> Start Test Output'"
+        script = str(real.instance.eval_script).replace(marker, f"{line}\n{marker}")
+        changed = real.instance.model_copy(update={"eval_script": script})
+        return RealInstance(changed, real.image, real.provider)
+
+    patch = edit(real, "echo 'import os; os.kill(os.getppid(), 9)' > build_step.py")
+    runs_it = with_setup("if [ -f build_step.py ]; then python build_step.py || exit 9; fi")
+    result = grade(runs_it, patch)
+    assert result.verdict is Verdict.UNRESOLVED
+    assert "the patch breaks its sandbox" in result.reason
+
+    broken = grade(with_setup("echo the image is broken; exit 9"), real.instance.patch)
+    assert broken.verdict is Verdict.INFRA_FAILURE
+    assert "the image is broken" in broken.reason
+    assert broken.tries == 3
