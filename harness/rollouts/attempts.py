@@ -26,7 +26,7 @@ from harness.records import (
     encode_patch,
 )
 from harness.rollouts.ledger import Job, Ledger, State
-from harness.sandboxes.base import SandboxFailure, SandboxProvider
+from harness.sandboxes.base import Sandbox, SandboxFailure, SandboxProvider
 
 ROLLOUT_TRIES = 3
 
@@ -107,10 +107,10 @@ class AttemptRunner:
         draft.rename(destination)
 
     def _run_agent(self, job: Job, instance: Instance, emit: Callable[[Event], None]) -> Outcome:
-        def run(sandbox: object) -> Outcome:
+        def run(sandbox: Sandbox | None) -> Outcome:
             return self._agent.run(
                 instance,
-                sandbox=sandbox,  # type: ignore[arg-type]
+                sandbox=sandbox,
                 endpoint=self._endpoint,
                 budget=self._config.budget,
                 seed=job.seed,

@@ -77,7 +77,10 @@ class Sandbox(Protocol):
         ...
 
     def write(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
-        """Write a file at an absolute path, making its folders."""
+        """Write a file at an absolute path, making its folders.
+
+        Raises OSError when the sandbox's file system refuses.
+        """
         ...
 
     def read(self, path: str, *, limit: int = 64 * MIB) -> bytes:

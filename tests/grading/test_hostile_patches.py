@@ -1,5 +1,7 @@
 """Patches that attack the grading: none resolves, each says why, and nothing is left behind."""
 
+import os
+
 import pytest
 
 from harness.grading.grader import Grader
@@ -10,7 +12,7 @@ from harness.sandboxes.base import MIB, Limits
 from tests.real import PROVIDERS, RealInstance, leftovers, real_instance
 
 pytestmark = pytest.mark.slow
-OWNER = "hostile-patches"
+OWNER = f"hostile-patches-{os.getpid()}"
 LIMITS = Limits(memory_bytes=1024 * MIB, pids=128, output_bytes=4 * MIB)
 
 FORGE = """\
@@ -28,6 +30,8 @@ _os.write(1, _text.encode())
 _os._exit(0)
 """
 CONFTEST = """\
+import os
+
 import pytest
 
 @pytest.hookimpl(hookwrapper=True)
