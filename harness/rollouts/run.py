@@ -61,7 +61,8 @@ def execute(plan: RunPlan, console: Console) -> None:
     folder = plan.folder
     folder.root.mkdir(parents=True, exist_ok=True)
     with Ledger(folder) as ledger:
-        plan.provider.cleanup(plan.config.id)
+        if removed := plan.provider.cleanup():
+            console.print(f"removed {removed} sandboxes of crashed runs")
         remove_drafts(folder)
         if recovered := ledger.recover(folder):
             console.print(f"{recovered} attempts were in flight at a crash: settled")
