@@ -60,7 +60,7 @@ def evaluate(
       harness eval -m gold -m noop
       harness eval -m mini -s pypi-mini/test --seeds 3
       harness eval -m mini -s rows.jsonl -p docker --workers 8 --early-exit
-      harness eval -m replay --predictions preds.jsonl -s SWE-bench/SWE-bench_Verified -p docker
+      harness eval -m replay --predictions preds.jsonl -s rows.jsonl -p docker
     """
     from harness.rollouts.request import EvalRequest, run_request
 

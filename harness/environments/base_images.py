@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.environments.errors import ImageError
-from harness.environments.host_access import DEBIAN_MIRROR, debian_mirror
+from harness.environments.host_access import debian_mirror
 
 if TYPE_CHECKING:
     from docker.client import DockerClient
@@ -107,11 +107,11 @@ def _bootstrap(release: str, archive: Path, facts: Path) -> None:
     with tempfile.TemporaryDirectory(dir=archive.parent, prefix="bootstrap-") as folder:
         root = Path(folder, "root")
         packages = "--include=" + ",".join(_PACKAGES)
-        _command(
-            ["debootstrap", "--variant=minbase", packages, release, str(root), debian_mirror()]
-        )
+        mirror = debian_mirror()
+        command = ["debootstrap", "--variant=minbase", packages, release, str(root)]
+        _command([*command, mirror] if mirror else command)
         signed = next(root.glob("var/lib/apt/lists/*_InRelease")).read_bytes()
-        _lay_out(root, release)
+        _lay_out(root)
         packed = Path(folder, archive.name)
         _command(
             ["tar", "--numeric-owner", "--sort=name", "-C", str(root), "-czf", str(packed), "."]
@@ -128,7 +128,7 @@ def _bootstrap(release: str, archive: Path, facts: Path) -> None:
         facts.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def _lay_out(root: Path, release: str) -> None:
+def _lay_out(root: Path) -> None:
     """Turn a bootstrapped release into the base image's file system."""
     _command(["chroot", str(root), "python3", "-m", "venv", f"{PREFIX}/envs/testbed"])
     for name, target in _LAYOUT.items():
@@ -137,7 +137,8 @@ def _lay_out(root: Path, release: str) -> None:
         path.write_text(_layout_file(name))
     (root / "testbed").mkdir()
     (root / PREFIX.lstrip("/") / "bin" / "python").symlink_to("/usr/bin/python3")
-    (root / "etc/apt/sources.list").write_text(f"deb {DEBIAN_MIRROR} {release} main\n")
+    if debian_mirror():
+        (root / "etc/apt/sources.list").write_text("")  # no mirror of this machine stays
     for pattern in _TRACES:
         for path in root.glob(pattern):
             if path.is_dir() and not path.is_symlink():

@@ -49,14 +49,15 @@ def environment_image(
     base = base_image(client, release, cache=cache, on_progress=on_progress)
     on_progress(f"{recipe.repo} {recipe.version}: making the environment")
     access = host_access()
-    files = {
-        "requirements.txt": "\n".join(recipe.requirements).encode() + b"\n",
-        "sources.list": f"deb {debian_mirror()} {release} main\n".encode(),
-    }
+    files = {"requirements.txt": "\n".join(recipe.requirements).encode() + b"\n"}
+    if mirror := debian_mirror():
+        files["sources.list"] = f"deb {mirror} {release} main\n".encode()
     access = replace(access, files={**access.files, **files})
     with BuildContainer(client, base, access=access) as container:
         if recipe.apt:
-            container.run(_apt_script(recipe.apt), step="apt-get install")
+            container.run(
+                _apt_script(recipe.apt, own="sources.list" in files), step="apt-get install"
+            )
         if recipe.requirements:
             container.run(_PIP_SCRIPT, step="pip install of the requirements")
         base_id = image_id(client.images.get(base))
@@ -66,9 +67,9 @@ def environment_image(
     return image
 
 
-def _apt_script(packages: Sequence[str]) -> str:
-    apt = (
-        f"apt-get -q -o Dir::Etc::sourcelist={FOLDER}/sources.list -o Dir::Etc::sourceparts=- "
-        "-o APT::Install-Recommends=false"
-    )
+def _apt_script(packages: Sequence[str], *, own: bool) -> str:
+    """`own`: from the sources that were brought along, not the image's."""
+    apt = "apt-get -q -o APT::Install-Recommends=false"
+    if own:
+        apt += f" -o Dir::Etc::sourcelist={FOLDER}/sources.list -o Dir::Etc::sourceparts=-"
     return f"{apt} update\n{apt} install -y -- {shlex.join(packages)}"

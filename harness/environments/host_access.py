@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-DEBIAN_MIRROR = "http://deb.debian.org/debian"
 FOLDER = "/.harness-build"
 
 _PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "timeout", "retries")
@@ -29,9 +28,9 @@ class HostAccess:
     env: Mapping[str, str]
 
 
-def debian_mirror(environ: Mapping[str, str] = os.environ) -> str:
-    """The Debian mirror that packages come from: `HARNESS_DEBIAN_MIRROR` or Debian's own."""
-    return environ.get("HARNESS_DEBIAN_MIRROR", DEBIAN_MIRROR).rstrip("/")
+def debian_mirror(environ: Mapping[str, str] = os.environ) -> str | None:
+    """The mirror that `HARNESS_DEBIAN_MIRROR` names; None leaves it to debootstrap and apt."""
+    return environ.get("HARNESS_DEBIAN_MIRROR", "").rstrip("/") or None
 
 
 def host_access(environ: Mapping[str, str] = os.environ, home: Path | None = None) -> HostAccess:

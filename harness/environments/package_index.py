@@ -18,7 +18,6 @@ from harness.environments.recipe import Sdist
 if TYPE_CHECKING:
     import httpx
 
-_DEFAULT_INDEX = "https://pypi.org/simple"
 _ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
 _MAX_BYTES = 64 * 1024 * 1024
 _PIP_SECONDS = 300
@@ -56,7 +55,7 @@ def _from_simple_api(sdist: Sdist, path: Path) -> None:
     access = host_access()
     config = configparser.RawConfigParser()
     config.read_string(access.files["pip.conf"].decode())
-    indexes = config.get("global", "index-url", fallback=_DEFAULT_INDEX).split()
+    indexes = config.get("global", "index-url", fallback=_pip_default()).split()
     indexes += config.get("global", "extra-index-url", fallback="").split()
     bundle = access.files.get("certificates.pem")
     context = ssl.create_default_context(cadata=bundle.decode() if bundle else None)
@@ -73,6 +72,15 @@ def _from_simple_api(sdist: Sdist, path: Path) -> None:
             except (httpx.HTTPError, ValueError) as error:
                 said.append(f"{host}: {error or type(error).__name__}")
     raise PackageIndexError("; ".join(said))
+
+
+def _pip_default() -> str:
+    """The index that pip asks when nothing is configured; nothing when pip does not say."""
+    try:
+        from pip._internal.models.index import PyPI
+    except ImportError:
+        return ""
+    return str(PyPI.simple_url)
 
 
 def _find(client: "httpx.Client", index: str, sdist: Sdist) -> str | None:

@@ -55,7 +55,7 @@ def test_no_network(run: Run, listening: list[str]) -> None:
         *listening,
         "tcp:1.1.1.1:53",
         "tcp:[2606:4700:4700::1111]:53",
-        "tcp:deb.debian.org:80",
+        "tcp:example.org:80",
     ]
     result = run(f"python3 - {' '.join(targets)}", stdin=_CONNECT.encode())
     assert result.text == "no\n" * len(targets)
