@@ -67,4 +67,5 @@ def test_an_endless_line_is_not_kept() -> None:
     watcher = OutputWatcher(instance, plan_evaluation(instance))
     for _ in range(100):
         assert not watcher(b"x" * 65536)
+    assert len(watcher._rest) <= 65536
     assert watcher(b"\ntest_a (app.tests.T) ... FAIL\n")
