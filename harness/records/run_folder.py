@@ -11,7 +11,7 @@ class RunFolder:
     """The paths of one run (one method on one suite).
 
     run.yaml lock.json ledger.sqlite instances.jsonl refused.jsonl
-    scores.json predictions.jsonl report/index.html
+    scores.json results.json predictions.jsonl report/index.html
     attempts/<instance>/<seed>/  attempt.json events.jsonl patch.diff
     grades/<instance>/<seed>/    grade.json eval.log
     """
@@ -42,6 +42,11 @@ class RunFolder:
     def scores(self) -> Path:
         """The run's scores."""
         return self.root / "scores.json"
+
+    @property
+    def results(self) -> Path:
+        """Configuration, lock, scores, and every attempt with its grade, in one JSON file."""
+        return self.root / "results.json"
 
     @property
     def predictions(self) -> Path:

@@ -1,9 +1,11 @@
-"""From attempts and grades on disk to `scores.json` and `predictions.jsonl`."""
+"""From attempts and grades on disk to scores, predictions and one file with everything."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from harness.records import Attempt, Grade, Instance, RunFolder
 from harness.rollouts.attempts import read_patch
@@ -12,12 +14,13 @@ from harness.scoring import Scored, Scores, score, scored
 
 
 def finish_run(folder: RunFolder, jobs: Sequence[Job]) -> Scores:
-    """Score what is there, and write scores and predictions."""
+    """Score what is there, and write scores, predictions and results."""
     scores = score(
         load_scored(folder, jobs), expected=[(job.instance_id, job.seed) for job in jobs]
     )
     _write(folder.scores, scores.model_dump_json(indent=1) + "\n")
     _write(folder.predictions, "".join(_prediction(folder, job) for job in jobs))
+    _write(folder.results, "".join(_results(folder, jobs)))
     return scores
 
 
@@ -64,6 +67,25 @@ def run_summary(folder: RunFolder) -> dict[str, Any]:
         "missing": len(scores.ungraded.missing),
         "scores": str(folder.scores),
     }
+
+
+def _results(folder: RunFolder, jobs: Sequence[Job]) -> Iterator[str]:
+    """One JSON object, put together from files that are JSON already."""
+    config = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    yield f'{{"schema_version": 1,\n"config": {json.dumps(config)},\n'
+    yield f'"lock": {folder.lock.read_text(encoding="utf-8")},\n'
+    yield f'"scores": {folder.scores.read_text(encoding="utf-8")},\n"attempts": ['
+    separator = "\n"
+    for job in jobs:
+        attempt = _text(folder.attempt(job.id, job.seed) / "attempt.json")
+        grade = _text(folder.grade(job.id, job.seed) / "grade.json")
+        yield f'{separator}{{"attempt": {attempt}, "grade": {grade}}}'
+        separator = ",\n"
+    yield "]}\n"
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else "null"
 
 
 def _prediction(folder: RunFolder, job: Job) -> str:

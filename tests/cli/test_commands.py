@@ -108,6 +108,12 @@ def test_recorded_predictions_are_graded_or_refused(tmp_path: Path) -> None:
         assert not Grade.model_validate_json(path.read_bytes()).cached
     assert folder.predictions.read_text().count("\n") == 2
     assert folder.report.is_file()
+    everything = json.loads(folder.results.read_text())
+    assert everything["scores"]["resolved"] == 2
+    assert everything["config"]["id"] == "graded-replay"
+    assert everything["lock"]["predictions_sha256"]
+    verdicts = [one["grade"]["verdict"] for one in everything["attempts"]]
+    assert verdicts == ["resolved", "resolved"]
 
 
 def test_doctor_and_plan_print_json() -> None:
