@@ -47,12 +47,16 @@ def test_without_an_engine_the_error_says_how_to_start_one(
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """Builds one instance on a machine with a private index, proxy and certificate."""
+    try:
+        client = connect()
+    except ImageError as error:
+        pytest.skip(str(error))
     repos = tmp_path_factory.mktemp("repos")
     repo = f"harness-test-{uuid.uuid4().hex[:8]}/pkg"
     bundle = repos / "bundle.pem"
     bundle.write_text("certificate of inside.invalid")
     bench = Bench(
-        connect(),
+        client,
         make_upstream(repos / repo),
         repo,
         repos,
