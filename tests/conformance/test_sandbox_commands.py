@@ -303,7 +303,7 @@ def test_nothing_leaks_in_the_harness(kind: Kind) -> None:
     descriptors, threads = _descriptors(), threading.active_count()
     use()
     assert _descriptors() <= descriptors
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
     assert _children() == ""
 
 
