@@ -126,6 +126,7 @@ def hostile(name: str, **fields: object) -> bytes:
         (DATA[:200], "end"),
         (fake.archive({}), "found 0"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "archive",  # archives hold the time
 )
 def test_hostile_and_damaged_archives_are_refused(tmp_path: Path, data: bytes, said: str) -> None:
     path = tmp_path / "pkg.tar.gz"
