@@ -114,11 +114,11 @@ class BuildContainer:
 
 def remove_leftovers(client: "DockerClient") -> None:
     """Remove the build containers of this machine's processes that are gone."""
-    from docker.errors import NotFound
+    from docker.errors import APIError
 
     prefix = f"{_NAME}.{socket.gethostname()}."
     for container in client.containers.list(all=True, filters={"name": prefix}):
         process = (container.name or "").removeprefix(prefix).partition(".")[0]
         if process.isdigit() and not Path("/proc", process).exists():
-            with suppress(NotFound):
+            with suppress(APIError):  # another process removes it, too
                 container.remove(force=True)
