@@ -6,7 +6,6 @@ import secrets
 import socket
 import tarfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -120,5 +119,8 @@ def remove_leftovers(client: "DockerClient") -> None:
     for container in client.containers.list(all=True, filters={"name": prefix}):
         process = (container.name or "").removeprefix(prefix).partition(".")[0]
         if process.isdigit() and not Path("/proc", process).exists():
-            with suppress(APIError):  # another process removes it, too
+            try:
                 container.remove(force=True)
+            except APIError as error:
+                if error.status_code not in (404, 409):  # another process removes it, too
+                    raise

@@ -64,14 +64,15 @@ class Judge:
     key: str
     facts: PatchFacts
 
-    def __call__(self, verdict: Verdict, reason: str, **more: object) -> Grade:
-        findings = (*self.facts.findings, *more.pop("findings", ()))  # type: ignore[misc]
+    def __call__(
+        self, verdict: Verdict, reason: str, findings: tuple[Finding, ...] = (), **more: object
+    ) -> Grade:
         return Grade.model_validate(
             {
                 "instance_id": self.instance.instance_id,
                 "verdict": verdict,
                 "reason": reason,
-                "findings": findings,
+                "findings": (*self.facts.findings, *findings),
                 "patch_sha256": hashlib.sha256(encode_patch(self.patch)).hexdigest(),
                 "image_digest": self.digest,
                 "grader": GRADER,
