@@ -1,12 +1,16 @@
 """The agent contract."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from pydantic import Field, SecretStr
 
 from harness.records import Budget, Event, Instance, Outcome, Record
-from harness.sandboxes.base import Sandbox
+from harness.sandboxes.base import Bind, Sandbox
+
+GATEWAY_FOLDER = "/run/harness"
+GATEWAY_SOCKET = f"{GATEWAY_FOLDER}/gateway.sock"
 
 Emit = Callable[[Event], None]
 
@@ -25,16 +29,28 @@ class Endpoint(Record):
     base_url: str
     model: str
     api_key: SecretStr | None = None
+    socket: Path | None = Field(None, description="Unix socket that `base_url` is reached by.")
     decoding: Decoding = Decoding()
 
 
 class Agent(Protocol):
-    """Proposes a patch for an instance."""
+    """Proposes a patch for an instance. Agents subclass it for its defaults.
 
-    @property
-    def needs_sandbox(self) -> bool:
-        """Whether `run` gets a sandbox with the repository at its base commit."""
-        ...
+    needs_sandbox: `run` gets a sandbox with the repository at its base commit.
+    model_in_sandbox: processes in the sandbox call the model; the attempt's gateway is bound there
+    at `GATEWAY_FOLDER`, with the socket `GATEWAY_SOCKET`.
+    """
+
+    needs_sandbox: bool = False
+    model_in_sandbox: bool = False
+
+    def binds(self, sandbox_kind: str) -> Sequence[Bind]:
+        """What else the sandbox must see of the host, as a toolchain."""
+        return ()
+
+    def facts(self) -> Mapping[str, str]:
+        """Versions and digests that decide what the agent does, for the run's lock."""
+        return {}
 
     def run(
         self,
@@ -45,8 +61,9 @@ class Agent(Protocol):
         budget: Budget,
         seed: int,
         emit: Emit,
+        logs: Path,
     ) -> Outcome:
-        """Work on one instance within the budget.
+        """Work on one instance within the budget. Files written to the folder `logs` are kept.
 
         Agent and model errors end in an `Outcome`; a failing sandbox or endpoint raises
         `SandboxFailure` or `EndpointFailure`, and the attempt is tried again from the start.

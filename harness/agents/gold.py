@@ -1,6 +1,8 @@
 """The agent that knows the answer: it proposes the instance's gold patch."""
 
-from harness.agents.base import Emit, Endpoint
+from pathlib import Path
+
+from harness.agents.base import Agent, Emit, Endpoint
 from harness.records import Budget, Event, Instance, Outcome, Record, StopReason
 from harness.sandboxes.base import Sandbox
 
@@ -9,10 +11,8 @@ class GoldOptions(Record):
     """The gold agent has no options."""
 
 
-class GoldAgent:
+class GoldAgent(Agent):
     """Proposes the gold patch; whatever it does not resolve is a fault of the environment."""
-
-    needs_sandbox = False
 
     def __init__(self, options: GoldOptions) -> None:
         pass
@@ -26,6 +26,7 @@ class GoldAgent:
         budget: Budget,
         seed: int,
         emit: Emit,
+        logs: Path,
     ) -> Outcome:
         """See `Agent.run`."""
         emit(Event(step=0, seconds=0, kind="note", text="the gold patch of the instance"))

@@ -6,12 +6,13 @@ import tempfile
 import threading
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Literal
 
 import yaml
 from pydantic import Field
 
-from harness.agents.base import Emit, Endpoint
+from harness.agents.base import Agent, Emit, Endpoint
 from harness.records import Budget, Instance, Outcome, Record, StopReason
 from harness.sandboxes.base import Sandbox
 
@@ -56,7 +57,7 @@ class MiniOptions(Record):
     env: dict[str, str] = Field(_COMMAND_ENV, description="Environment of commands.")
 
 
-class MiniAgent:
+class MiniAgent(Agent):
     """One shell command a turn (or tool calls), until it submits or a budget is used up.
 
     Whatever ends the attempt, its patch is the work tree's difference from the base commit.
@@ -76,6 +77,7 @@ class MiniAgent:
         budget: Budget,
         seed: int,
         emit: Emit,
+        logs: Path,
     ) -> Outcome:
         """See `Agent.run`. Raises ValueError without a sandbox or an endpoint."""
         if sandbox is None or endpoint is None:

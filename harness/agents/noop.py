@@ -1,6 +1,8 @@
 """The agent that does nothing: it proposes an empty patch."""
 
-from harness.agents.base import Emit, Endpoint
+from pathlib import Path
+
+from harness.agents.base import Agent, Emit, Endpoint
 from harness.records import Budget, Event, Instance, Outcome, Record, StopReason
 from harness.sandboxes.base import Sandbox
 
@@ -9,10 +11,8 @@ class NoopOptions(Record):
     """The no-op agent has no options."""
 
 
-class NoopAgent:
+class NoopAgent(Agent):
     """Proposes no change; whatever it resolves is a fault of the grading."""
-
-    needs_sandbox = False
 
     def __init__(self, options: NoopOptions) -> None:
         pass
@@ -26,6 +26,7 @@ class NoopAgent:
         budget: Budget,
         seed: int,
         emit: Emit,
+        logs: Path,
     ) -> Outcome:
         """See `Agent.run`."""
         emit(Event(step=0, seconds=0, kind="note", text="no change"))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from harness.agents.base import Emit, Endpoint
+from harness.agents.base import Agent, Emit, Endpoint
 from harness.agents.predictions import load_predictions
 from harness.records import Budget, Event, Instance, Outcome, Record, StopReason
 from harness.sandboxes.base import Sandbox
@@ -16,10 +16,8 @@ class ReplayOptions(Record):
     predictions: Path
 
 
-class ReplayAgent:
+class ReplayAgent(Agent):
     """Proposes recorded patches; an instance without one gets an empty patch and a detail."""
-
-    needs_sandbox = False
 
     def __init__(self, options: ReplayOptions) -> None:
         """Reads the file at once. Raises SuiteError when it is missing or damaged."""
@@ -34,6 +32,7 @@ class ReplayAgent:
         budget: Budget,
         seed: int,
         emit: Emit,
+        logs: Path,
     ) -> Outcome:
         """See `Agent.run`."""
         patch = self._predictions.patches.get(instance.instance_id)

@@ -68,6 +68,17 @@ def decode_patch(data: bytes) -> str:
     return data.decode(errors="surrogateescape")
 
 
+class ModelCalls(Record):
+    """What went through an attempt's gateway; each call is a row of `calls.parquet`."""
+
+    calls: int = Field(0, description="Calls that an agent made, refused ones included.")
+    answered: int = 0
+    retries: int = Field(0, description="Requests to the endpoint that were repeated.")
+    ids_from_endpoint: int = Field(0, description="Answers with the endpoint's own token ids.")
+    ids_retokenised: int = Field(0, description="Answers whose ids were made from their text.")
+    without_ids: int = 0
+
+
 class Attempt(Record):
     """`attempt.json`: one rollout of one method on one instance with one seed."""
 
@@ -79,6 +90,7 @@ class Attempt(Record):
     stop_reason: StopReason
     detail: str
     usage: Usage
+    model_calls: ModelCalls | None = Field(None, description="None: no gateway was used.")
     patch_sha256: str
     patch_bytes: int
     started_at: str = Field(description="UTC, ISO 8601.")

@@ -12,7 +12,7 @@ class RunFolder:
 
     run.yaml lock.json ledger.sqlite instances.jsonl refused.jsonl
     scores.json results.json predictions.jsonl report/index.html
-    attempts/<instance>/<seed>/  attempt.json events.jsonl patch.diff
+    attempts/<instance>/<seed>/  attempt.json events.jsonl patch.diff calls.parquet logs/
     grades/<instance>/<seed>/    grade.json eval.log
     """
 

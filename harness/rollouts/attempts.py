@@ -79,7 +79,7 @@ class AttemptRunner:
             started, began = datetime.now(UTC), time.monotonic()
             with (draft / "events.jsonl").open("w", encoding="utf-8") as events:
                 try:
-                    outcome = self._run_agent(job, instance, _writer(events))
+                    outcome = self._run_agent(job, instance, _writer(events), draft / "logs")
                 except (SandboxFailure, EndpointFailure) as error:
                     outcome = _no_patch(StopReason.INFRASTRUCTURE, error)
                 except Exception as error:  # one agent's fault must not end the run
@@ -106,7 +106,11 @@ class AttemptRunner:
         (draft / "attempt.json").write_text(attempt.model_dump_json(indent=1) + "\n")
         draft.rename(destination)
 
-    def _run_agent(self, job: Job, instance: Instance, emit: Callable[[Event], None]) -> Outcome:
+    def _run_agent(
+        self, job: Job, instance: Instance, emit: Callable[[Event], None], logs: Path
+    ) -> Outcome:
+        logs.mkdir()
+
         def run(sandbox: Sandbox | None) -> Outcome:
             return self._agent.run(
                 instance,
@@ -115,6 +119,7 @@ class AttemptRunner:
                 budget=self._config.budget,
                 seed=job.seed,
                 emit=emit,
+                logs=logs,
             )
 
         if not self._agent.needs_sandbox:

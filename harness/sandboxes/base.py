@@ -29,6 +29,18 @@ class Limits(Record):
     output_bytes: int = Field(16 * MIB, ge=1024, description="Kept of one command's output.")
 
 
+class Bind(Record):
+    """Something of the host that a sandbox sees at `target`.
+
+    `source` is an absolute path, or (Docker only) the name of a volume. What is bound is never
+    copied, and read-only unless `writable`.
+    """
+
+    source: str
+    target: str = Field(pattern=r"^/[^:]*$")
+    writable: bool = False
+
+
 class ExecResult(Record):
     """The end of one command. `output` is stdout and stderr, interleaved, at most
     `Limits.output_bytes` of it: head and tail, with the number of bytes cut in between."""
@@ -130,8 +142,11 @@ class SandboxProvider(Protocol):
         limits: Limits,
         owner: str,
         network: bool = False,
+        binds: Sequence[Bind] = (),
     ) -> Sandbox:
         """Start a fresh sandbox. `owner` (a run's id) labels what is left after a crash.
+
+        `binds` come on top of the image; a Unix socket below one can be connected to.
 
         Raises `ImageMissingError` or another `SandboxFailure`.
         """

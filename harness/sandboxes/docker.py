@@ -14,7 +14,14 @@ import docker
 from docker.errors import ImageNotFound, NotFound
 from docker.types import Ulimit
 
-from harness.sandboxes.base import MIB, ExecResult, ImageMissingError, Limits, SandboxFailure
+from harness.sandboxes.base import (
+    MIB,
+    Bind,
+    ExecResult,
+    ImageMissingError,
+    Limits,
+    SandboxFailure,
+)
 from harness.sandboxes.docker_engine import ExecStream, engine_errors, kill, remove, threads
 from harness.sandboxes.host import lives, process_token
 from harness.sandboxes.output import HeadTail
@@ -66,7 +73,13 @@ class DockerProvider:
                 raise ImageMissingError(f"the Docker engine has no image {image}") from None
 
     def start(
-        self, image: str, *, limits: Limits, owner: str, network: bool = False
+        self,
+        image: str,
+        *,
+        limits: Limits,
+        owner: str,
+        network: bool = False,
+        binds: Sequence[Bind] = (),
     ) -> "DockerSandbox":
         """See `SandboxProvider.start`."""
         digest = self.digest(image)
@@ -75,7 +88,7 @@ class DockerProvider:
                 digest,
                 entrypoint=["sleep", "infinity"],
                 hostname="sandbox",
-                host_config=self._host_config(limits, network=network),
+                host_config=self._host_config(limits, network=network, binds=binds),
                 labels={
                     LABEL: "1",
                     f"{LABEL}.owner": owner,
@@ -101,8 +114,11 @@ class DockerProvider:
         left = [each["Id"] for each in found if not lives(each["Labels"][f"{LABEL}.process"])]
         return sum(remove(self._api, container) for container in left)
 
-    def _host_config(self, limits: Limits, *, network: bool) -> dict[str, object]:
+    def _host_config(
+        self, limits: Limits, *, network: bool, binds: Sequence[Bind]
+    ) -> dict[str, object]:
         return self._api.create_host_config(
+            binds=[f"{b.source}:{b.target}:{'rw' if b.writable else 'ro'}" for b in binds],
             init=True,
             network_mode="bridge" if network else "none",
             extra_hosts={"sandbox": "127.0.0.1"},

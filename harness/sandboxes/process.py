@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.records.cache import cache_root
 from harness.sandboxes import seccomp
-from harness.sandboxes.base import ExecResult, ImageMissingError, Limits, SandboxFailure
+from harness.sandboxes.base import Bind, ExecResult, ImageMissingError, Limits, SandboxFailure
 from harness.sandboxes.bubblewrap import HOME, PATH, User, bind, unprivileged, view
 from harness.sandboxes.output import HeadTail
 from harness.sandboxes.process_image import Mount, ProcessImage
@@ -59,7 +59,13 @@ class ProcessProvider:
         return ProcessImage.load(Path(image)).digest
 
     def start(
-        self, image: str, *, limits: Limits, owner: str, network: bool = False
+        self,
+        image: str,
+        *,
+        limits: Limits,
+        owner: str,
+        network: bool = False,
+        binds: Sequence[Bind] = (),
     ) -> "ProcessSandbox":
         """See `SandboxProvider.start`. `image` is the absolute path of the image's folder."""
         image_folder = Path(image)
@@ -69,6 +75,7 @@ class ProcessProvider:
             limits=limits,
             owner=owner,
             network=network,
+            binds=binds,
         )
 
     def cleanup(self, owner: str | None = None) -> int:
@@ -81,7 +88,14 @@ class ProcessProvider:
         return removed
 
     def _start(
-        self, image: ProcessImage, source: Path, *, limits: Limits, owner: str, network: bool
+        self,
+        image: ProcessImage,
+        source: Path,
+        *,
+        limits: Limits,
+        owner: str,
+        network: bool = False,
+        binds: Sequence[Bind] = (),
     ) -> "ProcessSandbox":
         with ExitStack() as held:
             try:
@@ -94,6 +108,8 @@ class ProcessProvider:
                 for number, mount in enumerate(image.mounts):
                     copy = folder / f"mount-{number}"
                     options += _mount(mount, source / mount.source, copy, user, held)
+                for each in binds:
+                    options += _bind(each)
                 give([folder], user)
             except OSError as error:
                 raise SandboxFailure(f"a sandbox cannot be made: {error}") from error
@@ -104,9 +120,7 @@ class ProcessProvider:
 
     def _check(self) -> None:
         empty = ProcessImage(digest="sha256:" + "0" * 64, mounts=())
-        with self._start(
-            empty, self._state, limits=Limits(), owner="check", network=False
-        ) as sandbox:
+        with self._start(empty, self._state, limits=Limits(), owner="check") as sandbox:
             result = sandbox.exec(["true"], timeout=30, cwd="/")
         if result.exit_code != 0:
             raise SandboxFailure(f"bubblewrap runs no command here: {result.text.strip()}")
@@ -211,6 +225,12 @@ class ProcessSandbox(ShellSandbox):
                     self._trees.discard(tree)
                     self._changed.notify_all()
                 tree.close()
+
+
+def _bind(each: Bind) -> list[str]:
+    if not Path(each.source).is_absolute():
+        raise SandboxFailure(f"a process sandbox cannot mount the volume {each.source!r}")
+    return bind("--bind" if each.writable else "--ro-bind", each.source, each.target)
 
 
 def _mount(mount: Mount, source: Path, copy: Path, user: User, held: ExitStack) -> list[str]:

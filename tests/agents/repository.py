@@ -22,6 +22,13 @@ class Repository:
     image: Path
     provider: ProcessProvider
 
+    @property
+    def logs(self) -> Path:
+        """Where an agent may leave files."""
+        folder = self.image.parent / "logs"
+        folder.mkdir(exist_ok=True)
+        return folder
+
     @contextmanager
     def sandbox(self) -> Iterator[Sandbox]:
         """A fresh sandbox."""

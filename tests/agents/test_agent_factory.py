@@ -55,6 +55,7 @@ def test_mini_needs_a_sandbox_and_an_endpoint(repository: Any) -> None:
             budget=Budget(),
             seed=0,
             emit=lambda _: None,
+            logs=repository.logs,
         )
 
 

@@ -45,6 +45,7 @@ def attempt(
             budget=budget or Budget(),
             seed=seed,
             emit=events.append,
+            logs=repository.logs,
         )
     return outcome, events
 

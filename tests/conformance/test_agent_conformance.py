@@ -57,6 +57,7 @@ def run(agent: Agent, repository: Repository) -> Run:
                 budget=budget or Budget(),
                 seed=seed,
                 emit=events.append,
+                logs=repository.logs,
             )
         return outcome, events
 

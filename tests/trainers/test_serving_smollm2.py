@@ -81,5 +81,6 @@ def _attempt(smollm2: EmbeddedModel, repository: Repository) -> tuple[Outcome, l
             budget=Budget(turns=3),
             seed=1,
             emit=events.append,
+            logs=repository.logs,
         )
     return outcome, events
