@@ -60,7 +60,6 @@ class ChatModel:
             prompt_tokens=answer.prompt_tokens,
             generated_tokens=answer.generated_tokens,
             model_seconds=round(answer.seconds, 3),
-            tries=answer.tries,
             **({"tool_calls": calls} if calls else {}),
         )
         try:

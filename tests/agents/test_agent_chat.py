@@ -1,8 +1,7 @@
-"""Calls of an endpoint: what is retried, what is not, and how long anything may take."""
+"""Calls of an endpoint: how failures are told apart, and how long anything may take."""
 
 import socket
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from pydantic import SecretStr
 
 from harness.agents.base import Endpoint, EndpointFailure
 from harness.agents.chat import (
-    TRIES,
     ChatClient,
     Completion,
     ContextOverflowError,
@@ -23,30 +21,15 @@ MESSAGES = [{"role": "user", "content": "hello"}]
 
 
 def ask(endpoint: Endpoint, timeout: float = 20, **options: Any) -> Completion:
-    with ChatClient(endpoint, first_pause=0.01) as client:
+    with ChatClient(endpoint) as client:
         return client.complete(MESSAGES, seed=1, max_tokens=5, timeout=timeout, **options)
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_passing_failures_are_retried(status: int) -> None:
-    with scripted(status, status, "fine") as served:
-        answer = ask(served.endpoint)
-    assert (answer.text, answer.tries) == ("fine", 3)
-    assert served.requests[0] == served.requests[2]
-
-
-def test_lasting_failures_end_in_an_endpoint_failure() -> None:
-    with scripted(503) as served, pytest.raises(EndpointFailure, match=r"503: scripted 503, 6 tim"):
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 502])
+def test_failures_of_the_endpoint_are_not_tried_again(status: int) -> None:
+    with scripted(status, "fine") as served, pytest.raises(EndpointFailure, match=str(status)):
         ask(served.endpoint)
-    assert len(served.requests) == TRIES
-
-
-def test_retry_after_is_kept_to() -> None:
-    wait: Mapping[str, Any] = {"status": 429, "headers": {"retry-after": "1"}, "body": {}}
-    with scripted(wait, "fine") as served:
-        began = time.monotonic()
-        ask(served.endpoint)
-    assert time.monotonic() - began >= 1
+    assert len(served.requests) == 1
 
 
 def test_an_endpoint_that_is_not_there() -> None:
@@ -57,9 +40,12 @@ def test_an_endpoint_that_is_not_there() -> None:
 
 
 @pytest.mark.parametrize("body", [b"<html>", [1], b""])
-def test_answers_that_are_no_json_objects_are_retried(body: Any) -> None:
-    with scripted({"status": 200, "body": body}, "fine") as served:
-        assert ask(served.endpoint).tries == 2
+def test_answers_that_are_no_json_objects(body: Any) -> None:
+    with (
+        scripted({"status": 200, "body": body}) as served,
+        pytest.raises(EndpointFailure, match="without a JSON object"),
+    ):
+        ask(served.endpoint)
 
 
 @pytest.mark.parametrize("body", [{}, {"choices": []}, {"choices": [{"message": {"content": 5}}]}])
@@ -69,13 +55,6 @@ def test_answers_of_another_shape_are_the_endpoints_failure(body: Any) -> None:
         pytest.raises(EndpointFailure, match="not a chat completion"),
     ):
         ask(served.endpoint)
-
-
-@pytest.mark.parametrize("status", [401, 403, 404])
-def test_refusals_of_the_caller_are_not_retried(status: int) -> None:
-    with scripted(status) as served, pytest.raises(EndpointFailure, match=str(status)):
-        ask(served.endpoint)
-    assert len(served.requests) == 1
 
 
 def test_a_wrong_path_gets_a_hint() -> None:
@@ -110,12 +89,6 @@ def test_the_time_limit_is_for_the_whole_call() -> None:
     with scripted(after(30, "late")) as served, pytest.raises(OutOfTimeError):
         ask(served.endpoint, timeout=0.5)
     assert time.monotonic() - began < 20
-
-
-def test_time_that_passes_in_retries_is_the_endpoints_failure() -> None:
-    wait: Mapping[str, Any] = {"status": 503, "headers": {"retry-after": "50"}, "body": {}}
-    with scripted(wait) as served, pytest.raises(EndpointFailure, match="until the time was up"):
-        ask(served.endpoint, timeout=1)
 
 
 def test_the_key_is_sent() -> None:
