@@ -3,7 +3,7 @@ the base image from, a package index or certificates of its own, an engine at an
 
 It leaves, each only when there is need:
   .env                   from .env.example, with BASE and DOCKER_SOCKET
-  docker/harness/host/   pip's settings and certificates, for builds; wheels that only this machine has
+  docker/harness/host/   pip's settings and certificates; a wheel that only this machine has
   an image               Debian with Python 3.11, made with debootstrap
 """
 
@@ -19,12 +19,12 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from harness.environments.host_access import FOLDER, debian_mirror, host_access  # noqa: E402
-from harness.records.cache import cache_root  # noqa: E402
+from harness.environments.host_access import debian_mirror, host_access  # noqa: E402
 
 HOST = ROOT / "docker" / "harness" / "host"
 LOCAL_BASE = "swe-harness-compose/base:bookworm"
 PACKAGES = "ca-certificates,git,python3,python3-venv"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "swe-harness")
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 
 
@@ -88,7 +88,7 @@ def fetch_torch(folder: Path, requirement: str) -> None:
 
 def import_base() -> None:
     """Make the base image from a cached archive, or from a fresh bootstrap."""
-    archive = next((cache_root() / "debian").glob("bookworm-*.tar.gz"), None)
+    archive = next((CACHE / "debian").glob("bookworm-*.tar.gz"), None)
     if archive is not None:
         run("docker", "import", str(archive), LOCAL_BASE)
         return
