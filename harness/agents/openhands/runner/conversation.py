@@ -1,0 +1,28 @@
+"""The conversation that a spec describes. Import only inside `settings.importing`."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import litellm
+from openhands.sdk import Agent, Conversation, Event, LocalConversation
+from openhands.sdk.security.confirmation_policy import NeverConfirm
+
+from .wire import Wire
+
+
+def start(spec: dict[str, Any], wire: Wire, on_event: Callable[[Event], None]) -> LocalConversation:
+    """A conversation that has the task and waits to be run."""
+    litellm.aclient_session = wire.client
+    for module in spec["modules"]:  # each registers a tool
+        import_module(module)
+    conversation = Conversation(
+        agent=Agent.model_validate(spec["agent"]),
+        workspace=spec["workspace"],
+        callbacks=[on_event],
+        visualizer=None,
+        stuck_detection=spec["stuck_detection"],
+        delete_on_close=False,
+    )
+    conversation.set_confirmation_policy(NeverConfirm())
+    return conversation
