@@ -1,0 +1,87 @@
+"""What an answer holds: token ids for the record, the rest for the agent."""
+
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+from harness.gateway.failures import PassingError
+from harness.gateway.wire import Json
+
+
+class Tokens:
+    """Token ids and log-probs of one answer, gathered from it or from its pieces."""
+
+    def __init__(self) -> None:
+        self.prompt: array[int] = array("i")
+        self.sampled: array[int] = array("i")
+        self._logprobs: array[float] = array("f")
+
+    def take(self, answer: Json) -> None:
+        """Remove ids and log-probs from an answer or a stream's piece, and keep them."""
+        prompt = answer.pop("prompt_token_ids", None)
+        if prompt:
+            self.prompt = _numbers("i", prompt)
+        for choice in answer["choices"]:
+            sampled = choice.pop("token_ids", None)
+            if sampled:
+                self.sampled.extend(_numbers("i", sampled))
+            logprobs = choice.pop("logprobs", None)
+            if logprobs:
+                self._logprobs.extend(_logprobs(logprobs))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the endpoint gave all ids."""
+        return bool(self.prompt and self.sampled)
+
+    @property
+    def logprobs(self) -> Sequence[float]:
+        """One for each sampled id; none at all where the numbers differ."""
+        return self._logprobs if len(self._logprobs) == len(self.sampled) else ()
+
+
+def cap_tool_calls(message: Json, most: int) -> int:
+    """Remove the tool calls of a message beyond a number; gives how many were removed."""
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list) or len(calls) <= most:
+        return 0
+    message["tool_calls"] = calls[:most]
+    return len(calls) - most
+
+
+def token_counts(usage: object) -> tuple[int, int, int]:
+    """Prompt, cached and generated tokens of an answer's `usage`; 0 where it does not say."""
+    if not isinstance(usage, dict):
+        return 0, 0, 0
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    counts = (usage.get("prompt_tokens"), cached, usage.get("completion_tokens"))
+    prompt, cached, generated = (n if type(n) is int and n > 0 else 0 for n in counts)
+    return prompt, min(cached, prompt), generated
+
+
+def check_shape(answer: object, part: str) -> Json:
+    """An answer whose choices hold a `message` or `delta`. Raises PassingError."""
+    if not isinstance(answer, dict):
+        raise PassingError("the answer is no JSON object")
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not all(
+        isinstance(choice, dict) and isinstance(choice.get(part), dict) for choice in choices
+    ):
+        raise PassingError(f"the answer has no choices with a {part}")
+    return answer
+
+
+def _logprobs(logprobs: Any) -> list[float]:
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    try:
+        return [entry["logprob"] for entry in content or ()]
+    except (TypeError, KeyError):
+        return []
+
+
+def _numbers(kind: Any, values: Any) -> "array[int]":
+    try:
+        return array(kind, values)
+    except (TypeError, OverflowError):
+        raise PassingError("the answer's token ids are no 32-bit integers") from None
