@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from docker.client import DockerClient
     from docker.models.containers import Container
 
-_NAME = "harness-build"
+NAME = "harness-build"
 _ACTIVATE = "source /opt/miniconda3/bin/activate; conda activate testbed"
 _TAIL = 2000
 
@@ -43,7 +43,7 @@ class BuildContainer:
             ["sleep", "infinity"],
             init=True,
             network_mode="bridge" if self._access else "none",
-            name=f"{_NAME}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}",
+            name=f"{NAME}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}",
         )
         self._container = container
         container.start()
@@ -115,7 +115,7 @@ def remove_leftovers(client: "DockerClient") -> None:
     """Remove the build containers of this machine's processes that are gone."""
     from docker.errors import APIError
 
-    prefix = f"{_NAME}.{socket.gethostname()}."
+    prefix = f"{NAME}.{socket.gethostname()}."
     for container in client.containers.list(all=True, filters={"name": prefix}):
         process = (container.name or "").removeprefix(prefix).partition(".")[0]
         if process.isdigit() and not Path("/proc", process).exists():

@@ -130,6 +130,7 @@ def commit_base(archive: Path, destination: Path, reverted: dict[str, str], *, m
             raise SourceError(f"{name} cannot be reverted in {archive.name}: {error}") from None
     _git(destination, "add", "--all", "--force")
     _git(destination, "commit", "-q", "--no-verify", "--no-gpg-sign", "-m", message)
+    (destination / ".git" / "COMMIT_EDITMSG").unlink()
     return _git(destination, "rev-parse", "HEAD").strip()
 
 
