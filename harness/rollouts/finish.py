@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from harness.records import Attempt, Grade, Instance, RunFolder
-from harness.rollouts.attempts import read_patch
 from harness.rollouts.ledger import Job
+from harness.rollouts.work import read_patch
 from harness.scoring import Scored, Scores, score, scored
 
 

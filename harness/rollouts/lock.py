@@ -28,6 +28,7 @@ class RunLock(Record):
     limits: dict[str, Any]
     grading: dict[str, Any]
     sandbox: str
+    agent: dict[str, str]
     grader: str
     packages: dict[str, str]
 

@@ -1,23 +1,29 @@
 """The model of a run: a server started for it, or an endpoint that is there."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from harness.agents.base import Decoding, Endpoint
-from harness.agents.embedded import embedded_endpoint
+from harness.agents.embedded import ModelFacts, embedded_endpoint
+from harness.agents.rehearsal import MODEL, rehearsal_endpoint
 from harness.config import ConfigError, ModelConfig
+from harness.records import Instance
 
 DEFAULT_EMBEDDED = "smollm2-135m"
 SMALL_MODEL_NOTE = (
     "A model of 135 million parameters cannot act as a coding agent: it shows that the pipeline "
     "runs, not what agents can do. The methods gold and noop mark both ends of the scale."
+)
+REHEARSAL_NOTE = (
+    "No model took part: a script played each instance's gold patch through the agent's tools. "
+    "This shows that agent, gateway, sandbox and grading work together, and nothing else."
 )
 
 
@@ -31,7 +37,9 @@ class ServedModel:
 
 
 @contextmanager
-def serve_model(model: ModelConfig, decoding: Decoding, folder: Path) -> Iterator[ServedModel]:
+def serve_model(
+    model: ModelConfig, decoding: Decoding, folder: Path, instances: Sequence[Instance]
+) -> Iterator[ServedModel]:
     """The model's endpoint while the block runs. Server logs go to `folder`.
 
     Raises ConfigError when an endpoint is not configured or does not answer.
@@ -39,14 +47,12 @@ def serve_model(model: ModelConfig, decoding: Decoding, folder: Path) -> Iterato
     if model.kind == "embedded":
         name = model.name or DEFAULT_EMBEDDED
         with embedded_endpoint(name, log=folder / "model.log") as (endpoint, facts):
-            notes = [f"Licence of {facts.name}: {facts.licence}. {facts.note}."]
-            if facts.name == DEFAULT_EMBEDDED:
-                notes.append(SMALL_MODEL_NOTE)
-            yield ServedModel(
-                endpoint.model_copy(update={"decoding": decoding}),
-                facts.model_dump(mode="json"),
-                tuple(notes),
-            )
+            yield _with_facts(endpoint.model_copy(update={"decoding": decoding}), facts)
+        return
+    if model.kind == "rehearsal":
+        with rehearsal_endpoint(instances) as endpoint:
+            played = endpoint.model_copy(update={"decoding": decoding})
+            yield ServedModel(played, {"name": MODEL, "kind": "rehearsal"}, (REHEARSAL_NOTE,))
         return
     base_url = model.base_url or os.environ.get("HARNESS_BASE_URL")
     if not base_url:
@@ -55,30 +61,42 @@ def serve_model(model: ModelConfig, decoding: Decoding, folder: Path) -> Iterato
             "or use --profile embedded"
         )
     key = os.environ.get("HARNESS_API_KEY")
-    served = _served_names(base_url, key)
-    name = model.name or os.environ.get("HARNESS_MODEL") or served[0]
-    if name not in served:
-        raise ConfigError(f"{base_url} serves {', '.join(served)}, not {name!r}")
+    cards = _served(base_url, key)
+    name = model.name or os.environ.get("HARNESS_MODEL") or next(iter(cards))
+    if name not in cards:
+        raise ConfigError(f"{base_url} serves {', '.join(cards)}, not {name!r}")
     endpoint = Endpoint(
         base_url=base_url,
         model=name,
         api_key=SecretStr(key) if key else None,
         decoding=decoding,
     )
-    yield ServedModel(endpoint, {"name": name, "kind": "endpoint"})
+    try:
+        found = _with_facts(endpoint, ModelFacts.model_validate(cards[name].get("facts")))
+    except ValidationError:  # our own server alone tells them
+        found = ServedModel(endpoint, {"name": name, "kind": "endpoint"})
+    yield found
 
 
-def _served_names(base_url: str, key: str | None) -> list[str]:
+def _with_facts(endpoint: Endpoint, facts: ModelFacts) -> ServedModel:
+    notes = [f"Licence of {facts.name}: {facts.licence}. {facts.note}."]
+    if facts.name == DEFAULT_EMBEDDED:
+        notes.append(SMALL_MODEL_NOTE)
+    return ServedModel(endpoint, facts.model_dump(mode="json"), tuple(notes))
+
+
+def _served(base_url: str, key: str | None) -> dict[str, dict[str, Any]]:
+    """The models' cards by id."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     url = f"{base_url.rstrip('/')}/models"
     try:
         answer = httpx.get(url, headers=headers, timeout=20).raise_for_status().json()
-        names = [str(entry["id"]) for entry in answer["data"]]
+        cards = {str(entry["id"]): dict(entry) for entry in answer["data"]}
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{url} does not answer as an OpenAI-compatible server: {error}; "
             "start one (vllm serve …) or use --profile embedded"
         ) from None
-    if not names:
+    if not cards:
         raise ConfigError(f"{url} serves no model")
-    return names
+    return cards

@@ -20,7 +20,6 @@ from harness.config import (
     load_profile,
 )
 from harness.environments.images import Images, find_images
-from harness.grading.cache import GradeCache
 from harness.grading.eval_script import EvalScriptError, plan_evaluation
 from harness.grading.official import known_parser
 from harness.grading.options import GradingOptions
@@ -58,6 +57,7 @@ class EvalRequest:
     run_id: str | None = None
     workers: int | None = None
     sandbox: Literal["docker", "process"] | None = None
+    executor: Literal["local", "ray"] | None = None
     early_exit: bool = False
     test_timeout: float = 1800.0
     use_cache: bool = True
@@ -115,7 +115,7 @@ def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
             instances=instances,
             images=images,
             provider=provider,
-            cache=GradeCache(cache_root() / "grades") if request.use_cache else None,
+            cache=cache_root() / "grades" if request.use_cache else None,
             predictions=request.predictions if method.agent.kind == "replay" else None,
         )
         for method in methods
@@ -253,12 +253,14 @@ def _config(
         budget=budget,
         decoding=method.decoding or profile.decoding,
         limits=profile.limits,
+        gateway=profile.gateway,
         grading=GradingOptions(
             early_exit=request.early_exit,
             test_timeout=request.test_timeout,
             limits=profile.limits,
         ),
         workers=request.workers or profile.workers,
+        executor=request.executor or profile.executor,
         command=request.command,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine_facts(),

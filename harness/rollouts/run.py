@@ -17,16 +17,17 @@ from harness.agents import make_agent
 from harness.agents.base import Endpoint
 from harness.config import RunConfig
 from harness.environments.images import Images
-from harness.grading.cache import GradeCache
-from harness.grading.grader import GRADER, Grader
+from harness.grading.grader import GRADER
 from harness.records import Instance, RunFolder, Verdict
 from harness.rollouts.attempts import AttemptRunner, remove_drafts
+from harness.rollouts.executors import make_executor
 from harness.rollouts.finish import finish_run
 from harness.rollouts.ledger import Job, Ledger, State
 from harness.rollouts.lock import RunLock, locked_model, package_versions, write_or_check
 from harness.rollouts.models import ServedModel, serve_model
 from harness.rollouts.progress import ProgressLine
 from harness.rollouts.scheduler import fair_order, run_jobs
+from harness.rollouts.work import WorkOrder
 from harness.sandboxes.base import SandboxProvider
 
 
@@ -39,7 +40,7 @@ class RunPlan:
     instances: tuple[Instance, ...]
     images: Images
     provider: SandboxProvider
-    cache: GradeCache | None
+    cache: Path | None
     predictions: Path | None = None
 
     @property
@@ -78,19 +79,13 @@ def execute(plan: RunPlan, console: Console) -> None:
 def _work(plan: RunPlan, ledger: Ledger, endpoint: Endpoint | None, console: Console) -> None:
     config = plan.config
     instances = {instance.instance_id: instance for instance in plan.instances}
-    options = dict(config.method.agent.options)
-    if plan.predictions:
-        options["predictions"] = str(plan.predictions)
-    runner = AttemptRunner(
-        folder=plan.folder,
+    order = WorkOrder(
         config=config,
-        ledger=ledger,
-        agent=make_agent(config.method.agent.kind, options),
-        endpoint=endpoint,
-        provider=plan.provider,
-        grader=Grader(plan.provider, config.grading, owner=config.id, cache=plan.cache),
         instances=instances,
         images=plan.images.references,
+        endpoint=endpoint,
+        agent_options=_agent_options(plan),
+        cache=plan.cache,
     )
     done = ledger.jobs(State.DONE)
     todo = [job for job in ledger.jobs() if job not in set(done)]
@@ -100,7 +95,11 @@ def _work(plan: RunPlan, ledger: Ledger, endpoint: Endpoint | None, console: Con
         return ", ".join(f"{count} {verdict.value}" for verdict, count in verdicts.items())
 
     title = config.method.name
-    with ProgressLine(title, len(done) + len(todo), done=len(done), console=console) as progress:
+    with (
+        make_executor(config.executor, order, plan.provider) as executor,
+        ProgressLine(title, len(done) + len(todo), done=len(done), console=console) as progress,
+    ):
+        runner = AttemptRunner(folder=plan.folder, ledger=ledger, executor=executor)
 
         def after(job: Job, verdict: Verdict) -> None:
             verdicts[verdict] += 1
@@ -117,13 +116,21 @@ def _work(plan: RunPlan, ledger: Ledger, endpoint: Endpoint | None, console: Con
         )
 
 
+def _agent_options(plan: RunPlan) -> dict[str, object]:
+    options: dict[str, object] = dict(plan.config.method.agent.options)
+    if plan.predictions:
+        options["predictions"] = plan.predictions
+    return options
+
+
 @contextmanager
 def _model(plan: RunPlan, *, needed: bool) -> Iterator[ServedModel | None]:
     """The run's model, served while the block runs; None when no attempt is left to make."""
-    if plan.config.model is None or not needed:
+    config = plan.config
+    if config.model is None or not needed:
         yield None
         return
-    with serve_model(plan.config.model, plan.config.decoding, plan.folder.root) as served:
+    with serve_model(config.model, config.decoding, plan.folder.root, plan.instances) as served:
         yield served
 
 
@@ -157,9 +164,15 @@ def _lock(plan: RunPlan, served: ServedModel | None) -> RunLock:
         limits=config.limits.model_dump(mode="json"),
         grading=config.grading.model_dump(mode="json"),
         sandbox=config.sandbox,
+        agent=_agent_facts(plan),
         grader=GRADER,
         packages=package_versions(),
     )
+
+
+def _agent_facts(plan: RunPlan) -> dict[str, str]:
+    agent = make_agent(plan.config.method.agent.kind, _agent_options(plan))
+    return dict(agent.facts())
 
 
 def _digest(value: object) -> str:

@@ -22,7 +22,7 @@ MESSAGES = [{"role": "user", "content": "hello"}]
 
 def ask(endpoint: Endpoint, timeout: float = 20, **options: Any) -> Completion:
     with ChatClient(endpoint) as client:
-        return client.complete(MESSAGES, seed=1, max_tokens=5, timeout=timeout, **options)
+        return client.complete(MESSAGES, max_tokens=5, timeout=timeout, **options)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 502])

@@ -22,6 +22,7 @@ def _lock(**changes: Any) -> RunLock:
         "limits": {},
         "grading": {"early_exit": False},
         "sandbox": "docker",
+        "agent": {},
         "grader": "g",
         "packages": {"swebench": "5.0.2"},
     }

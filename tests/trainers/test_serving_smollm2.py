@@ -11,6 +11,7 @@ import pytest
 from harness.agents import make_agent
 from harness.agents.base import Decoding, EndpointFailure
 from harness.agents.embedded import EmbeddedModel, embedded_endpoint
+from harness.gateway import Gateway
 from harness.records import Budget, Event, Outcome, StopReason
 from tests.agents.repository import Repository, make_repository
 from trainers.serving.shipped import shipped_manifests
@@ -73,12 +74,19 @@ def test_attempts_of_an_agent(
 
 def _attempt(smollm2: EmbeddedModel, repository: Repository) -> tuple[Outcome, list[Event]]:
     events: list[Event] = []
-    with repository.sandbox() as sandbox:
+    budget = Budget(turns=3)
+    calls = repository.logs / "calls.parquet"
+    served = smollm2.endpoint.model_copy(update={"decoding": Decoding(max_tokens=64)})
+    with (
+        repository.sandbox() as sandbox,
+        Gateway(served) as gateway,
+        gateway.open(budget=budget, seed=1, calls=calls) as door,
+    ):
         outcome = make_agent("mini", {}).run(
             repository.instance,
             sandbox=sandbox,
-            endpoint=smollm2.endpoint.model_copy(update={"decoding": Decoding(max_tokens=64)}),
-            budget=Budget(turns=3),
+            endpoint=door.endpoint,
+            budget=budget,
             seed=1,
             emit=events.append,
             logs=repository.logs,
