@@ -45,8 +45,7 @@ class Part:
     """One method's run: what its folder tells."""
 
     method: str
-    suite: str
-    started: str
+    facts: Sequence[str]
     attempts: int
     graded: int
     files: Mapping[str, str]
@@ -59,6 +58,11 @@ class Run:
     name: str
     report: str | None
     parts: list[Part]
+
+    @property
+    def facts(self) -> Sequence[str]:
+        """What all its parts have in common: suite and start."""
+        return self.parts[0].facts if self.parts else ()
 
 
 def create_app(runs: Path, *, hosts: Sequence[str]) -> Starlette:
@@ -112,15 +116,15 @@ def _find_runs(root: Path) -> Iterator[Run]:
         inner = [folder, *(path for path in sorted(folder.iterdir()) if path.is_dir())]
         parts = [_part(path, root) for path in inner if _is_file(path / "run.yaml")]
         report = folder / "report" / "index.html"
-        yield Run(folder.name, _link(report, root) if _is_file(report) else None, parts)
+        if parts or _is_file(report):
+            yield Run(folder.name, _link(report, root) if _is_file(report) else None, parts)
 
 
 def _part(folder: Path, root: Path) -> Part:
     config = _config(folder / "run.yaml")
     return Part(
         method=config.method.name if config else folder.name,
-        suite=config.suite.reference if config else "",
-        started=config.created_at if config else "",
+        facts=(config.suite.reference, f"started {config.created_at}") if config else (),
         attempts=len(config.seeds) * config.suite.instances if config else 0,
         graded=sum(1 for _ in folder.glob("grades/*/*/grade.json")),
         files={name: _link(folder / name, root) for name in _FILES if _is_file(folder / name)},
