@@ -14,6 +14,7 @@ _KINDS = {
     "noop": ("harness.agents.noop", "NoopAgent", "NoopOptions"),
     "replay": ("harness.agents.replay", "ReplayAgent", "ReplayOptions"),
     "mini": ("harness.agents.mini", "MiniAgent", "MiniOptions"),
+    "openhands": ("harness.agents.openhands", "OpenHandsAgent", "OpenHandsOptions"),
 }
 
 
