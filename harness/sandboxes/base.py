@@ -17,7 +17,7 @@ class SandboxFailure(Exception):  # noqa: N818
 
 
 class ImageMissingError(SandboxFailure):
-    """The image is not on this machine; retrying does not help."""
+    """The image, or what is bound, is not on this machine; retrying does not help."""
 
 
 class Limits(Record):
@@ -25,15 +25,22 @@ class Limits(Record):
 
     memory_bytes: int = Field(4096 * MIB, ge=64 * MIB)
     pids: int = Field(512, ge=8)
+    disk_bytes: int = Field(
+        8192 * MIB, ge=16 * MIB, description="Of files, each inode as 16 KiB; /dev/shm is memory."
+    )
     cpus: float | None = Field(None, gt=0, description="None: as many as the machine has.")
     output_bytes: int = Field(16 * MIB, ge=1024, description="Kept of one command's output.")
 
 
 class Bind(Record):
-    """Something of the host that a sandbox sees at `target`.
+    """Something of the host that a sandbox sees at `target`, in place of what an image has there.
 
     `source` is an absolute path, or (Docker only) the name of a volume. What is bound is never
-    copied, and read-only unless `writable`.
+    copied, and read-only unless `writable`. Mounts below `source` are read-only too, or not seen.
+    Commands have a user of their own: to be connected to, a Unix socket has mode 0666, and the
+    folder that is bound 0755; who else may enter is up to the folders above, which are not seen.
+    A writable source belongs to one sandbox at a time; keep it below a folder that nobody else
+    can enter.
     """
 
     source: str
@@ -85,6 +92,8 @@ class Sandbox(Protocol):
         `on_output` sees the output as it arrives; when it returns True the command is killed the
         same way (`exit_code` None, `timed_out` False). Output over the limit is read and dropped,
         never held in memory. Processes left running may be killed when the command ends.
+        At the limit of the disk everything is killed, and this and all later commands end with 137
+        and a text that names the limit; `read`, `write` and `diff` still work on small files.
         """
         ...
 
@@ -146,9 +155,9 @@ class SandboxProvider(Protocol):
     ) -> Sandbox:
         """Start a fresh sandbox. `owner` (a run's id) labels what is left after a crash.
 
-        `binds` come on top of the image; a Unix socket below one can be connected to.
+        `binds` come on top of the image; none may be in a place that commands can write to.
 
-        Raises `ImageMissingError` or another `SandboxFailure`.
+        Raises `ImageMissingError` (for a bind's source too) or another `SandboxFailure`.
         """
         ...
 

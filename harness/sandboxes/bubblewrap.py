@@ -11,11 +11,12 @@ from harness.sandboxes.base import MIB, Limits
 
 HOME = "/home/sandbox"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_TMP = "/tmp"  # noqa: S108
+TMP = "/tmp"  # noqa: S108
 _SYSTEM = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
 _ETC = ("alternatives", "ld.so.cache", "localtime", "protocols", "services")
 _ETC_NETWORK = ("ca-certificates", "pki", "resolv.conf", "ssl")
 _MAX_FILE_BYTES = 4096 * MIB
+_OPEN_FILES = 8192
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,12 @@ def view(folder: Path, user: User, *, network: bool, shm_bytes: int) -> list[str
         path.write_text(text)
         path.chmod(0o644)
         options += bind("--ro-bind", path, f"/etc/{name}")
-    for name, target in (("home", HOME), ("tmp", _TMP)):
+    for name, target in (("home", HOME), ("tmp", TMP)):
         path = folder / name
         path.mkdir()
         path.chmod(0o1777)
         options += bind("--bind", path, target)
-    return options + bind("--symlink", _TMP, "/var/tmp")  # noqa: S108
+    return options + bind("--symlink", TMP, "/var/tmp")  # noqa: S108
 
 
 def bind(how: str, source: Path | str, target: str) -> list[str]:
@@ -87,8 +88,8 @@ def unprivileged(
     and the command's environment is set last. A share of a core counts as one; `cpu` is the first.
     """
     argv = ["/usr/bin/choom", "-n", "1000", "--"]
-    argv += ["/usr/bin/prlimit", f"--nproc={limits.pids}", f"--fsize={_MAX_FILE_BYTES}"]
-    argv += ["--core=0", "--"]
+    argv += ["/usr/bin/prlimit", f"--nproc={limits.pids}", f"--nofile={_OPEN_FILES}"]
+    argv += [f"--fsize={min(_MAX_FILE_BYTES, limits.disk_bytes)}", "--core=0", "--"]
     if limits.cpus:
         cores = sorted(os.sched_getaffinity(0))
         chosen = {str(cores[(cpu + n) % len(cores)]) for n in range(ceil(limits.cpus))}

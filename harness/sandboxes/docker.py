@@ -5,34 +5,34 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from itertools import chain
 from pathlib import Path
 
 import docker
-from docker.errors import ImageNotFound, NotFound
-from docker.types import Ulimit
+from docker.errors import APIError, ImageNotFound, NotFound
 
-from harness.sandboxes.base import (
-    MIB,
-    Bind,
-    ExecResult,
-    ImageMissingError,
-    Limits,
-    SandboxFailure,
+from harness.sandboxes.base import Bind, ExecResult, ImageMissingError, Limits, SandboxFailure
+from harness.sandboxes.disk import deleted_bytes, tree_bytes
+from harness.sandboxes.docker_binds import OwnContainer, engine_mounts, own_container
+from harness.sandboxes.docker_config import host_config
+from harness.sandboxes.docker_engine import (
+    ExecStream,
+    engine_errors,
+    kill,
+    layer_bytes,
+    remove,
+    threads,
 )
-from harness.sandboxes.docker_engine import ExecStream, engine_errors, kill, remove, threads
-from harness.sandboxes.host import lives, process_token
+from harness.sandboxes.host import container_processes, lives, process_token
 from harness.sandboxes.output import HeadTail
 from harness.sandboxes.shell import OnOutput, ShellSandbox, refused
 
 LABEL = "swe-harness"
 _REQUEST_SECONDS = 120
-_MAX_FILE_BYTES = 4096 * MIB
-_CPU_PERIOD = 100_000  # microseconds
-# Tests run as root on trees whose files have other owners.
-_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
+_IDLE_THREADS = 2  # an init and a sleep
+_CONTAINER = re.compile(r"container:([0-9a-f]{64})@(.+)")
 _STARTED = b"\x06"
 _KILLED = 137
 # Takes stdin by its size (a half-closed connection does not work on every transport), says that
@@ -63,6 +63,8 @@ class DockerProvider:
     def __init__(self) -> None:
         with engine_errors("reach its engine; start one, or set DOCKER_HOST"):
             self._api = docker.from_env(timeout=_REQUEST_SECONDS, max_pool_size=64).api
+        self._own_container = own_container(self._api)
+        self._quota = True  # until the engine refuses
 
     def digest(self, image: str) -> str:
         """See `SandboxProvider.digest`: the image's id."""
@@ -83,20 +85,34 @@ class DockerProvider:
     ) -> "DockerSandbox":
         """See `SandboxProvider.start`."""
         digest = self.digest(image)
-        with engine_errors(f"create a container of {image}"):
-            container = self._api.create_container(
+        mounts = engine_mounts(self._api, binds, self._own_container)
+        labels = {
+            LABEL: "1",
+            f"{LABEL}.owner": owner,
+            f"{LABEL}.host": _host(self._own_container),
+            f"{LABEL}.process": process_token(os.getpid()),
+        }
+
+        def create(*, quota: bool) -> str:
+            config = host_config(self._api, limits, network=network, mounts=mounts, quota=quota)
+            created = self._api.create_container(
                 digest,
                 entrypoint=["sleep", "infinity"],
                 hostname="sandbox",
-                host_config=self._host_config(limits, network=network, binds=binds),
-                labels={
-                    LABEL: "1",
-                    f"{LABEL}.owner": owner,
-                    f"{LABEL}.host": _host(),
-                    f"{LABEL}.process": process_token(os.getpid()),
-                },
-            )["Id"]
-        sandbox = DockerSandbox(self._api, container, digest, limits)
+                host_config=config,
+                labels=labels,
+            )
+            return str(created["Id"])
+
+        with engine_errors(f"create a container of {image}"):
+            try:
+                container = self._create(create)
+            except APIError as error:
+                if "bind source path does not exist" in str(error):
+                    raise ImageMissingError(f"something to bind is missing: {error}") from None
+                raise
+        folders = [Path(each.source) for each in binds if each.writable]
+        sandbox = DockerSandbox(self._api, container, digest, limits, folders)
         try:
             sandbox.start()
         except BaseException:
@@ -106,36 +122,39 @@ class DockerProvider:
 
     def cleanup(self, owner: str | None = None) -> int:
         """See `SandboxProvider.cleanup`: the containers that this host's dead processes made."""
-        labels = [f"{LABEL}.process", f"{LABEL}.host={_host()}"]
+        labels = [f"{LABEL}.process", f"{LABEL}.host"]
         if owner is not None:
             labels.append(f"{LABEL}.owner={owner}")
         with engine_errors("list containers"):
             found = self._api.containers(all=True, filters={"label": labels})
-        left = [each["Id"] for each in found if not lives(each["Labels"][f"{LABEL}.process"])]
+        left = [each["Id"] for each in found if self._abandoned(each["Labels"])]
         return sum(remove(self._api, container) for container in left)
 
-    def _host_config(
-        self, limits: Limits, *, network: bool, binds: Sequence[Bind]
-    ) -> dict[str, object]:
-        return self._api.create_host_config(
-            binds=[f"{b.source}:{b.target}:{'rw' if b.writable else 'ro'}" for b in binds],
-            init=True,
-            network_mode="bridge" if network else "none",
-            extra_hosts={"sandbox": "127.0.0.1"},
-            cap_drop=["ALL"],
-            cap_add=_CAPABILITIES,
-            security_opt=["no-new-privileges"],
-            pids_limit=limits.pids,
-            mem_limit=limits.memory_bytes,
-            memswap_limit=limits.memory_bytes,
-            cpu_period=_CPU_PERIOD if limits.cpus else None,
-            cpu_quota=int(limits.cpus * _CPU_PERIOD) if limits.cpus else None,
-            shm_size=limits.memory_bytes // 8,
-            ulimits=[
-                Ulimit(name="core", soft=0, hard=0),
-                Ulimit(name="fsize", soft=_MAX_FILE_BYTES, hard=_MAX_FILE_BYTES),
-            ],
-        )
+    def _create(self, create: Callable[..., str]) -> str:
+        """Make a container whose file system has a limit of its own, where the engine can."""
+        if self._quota:
+            try:
+                return create(quota=True)
+            except APIError as error:
+                if "storage-opt" not in str(error):
+                    raise
+                self._quota = False
+        return create(quota=False)
+
+    def _abandoned(self, labels: Mapping[str, str]) -> bool:
+        """Whether the process that made a container is gone, as far as can be told from here."""
+        host = labels[f"{LABEL}.host"]
+        if host == _host(self._own_container):
+            return not lives(labels[f"{LABEL}.process"])
+        container = _CONTAINER.fullmatch(host)
+        if container is None:
+            return False
+        with engine_errors("inspect a container"):
+            try:
+                state = self._api.inspect_container(container[1])["State"]
+            except NotFound:
+                return True
+        return not state["Running"] or state["StartedAt"] != container[2]
 
 
 class DockerSandbox(ShellSandbox):
@@ -146,10 +165,21 @@ class DockerSandbox(ShellSandbox):
     no other start, as a fork bomb's do.
     """
 
-    def __init__(self, api: docker.APIClient, container: str, digest: str, limits: Limits) -> None:
-        super().__init__(digest, limits)
+    def __init__(
+        self,
+        api: docker.APIClient,
+        container: str,
+        digest: str,
+        limits: Limits,
+        writable: Sequence[Path],
+    ) -> None:
+        with engine_errors("inspect the container"):
+            driver = api.inspect_container(container).get("GraphDriver") or {}
         self._api = api
         self._container = container
+        self._layer = _local(driver.get("Data") or {})
+        self._writable = [path for path in writable if path.is_absolute() and path.exists()]
+        super().__init__(digest, limits, self._layer)
         self._state = threading.Lock()
         self._running = False
         self._closed = False
@@ -166,18 +196,35 @@ class DockerSandbox(ShellSandbox):
 
     def close(self) -> None:
         """See `Sandbox.close`."""
-        with self._state:
-            self._closed = True
-            remove(self._api, self._container)
+        try:
+            with self._state:
+                self._closed = True
+                remove(self._api, self._container)
+        finally:
+            self._disk.close()
 
     def _kill(self) -> None:
         with self._state:
             kill(self._api, self._container)
             self._running = False
 
+    def _disk_bytes(self) -> int:
+        """What the container's layer, its writable binds and, if seen from here, its deleted files
+        take. The engine alone counts holes too, and no inodes.
+        """
+        folders = [*self._writable, *([self._layer] if self._layer else [])]
+        used = tree_bytes(folders) if folders else 0
+        if self._layer is None:
+            used += layer_bytes(self._api, self._container)
+        with engine_errors("inspect the container"):
+            first = self._api.inspect_container(self._container)["State"]["Pid"]
+        return used + deleted_bytes(container_processes(first, self._container))
+
     def _settle(self) -> None:
         """End what a command left running when it takes so many processes as to hinder the next."""
-        if self._running and threads(self._api, self._container) > self._limits.pids // 2:
+        running = threads(self._api, self._container) if self._running else 0
+        self._disk.left_running = running > _IDLE_THREADS
+        if running > self._limits.pids // 2:
             self._kill()
 
     def _run(
@@ -279,9 +326,19 @@ class DockerSandbox(ShellSandbox):
         return _KILLED if code is None else code  # the container ended, and with it the command
 
 
-def _host() -> str:
-    """Where process ids mean the same: the machine, or the container that the harness is in."""
+def _host(container: OwnContainer | None) -> str:
+    """Where process ids mean the same: the machine, or one start of a container of the engine."""
+    if container is not None:
+        return f"container:{container.id}@{container.started}"
     return f"{socket.gethostname()}:{Path('/proc/self/ns/pid').stat().st_ino}"
+
+
+def _local(layer: Mapping[str, str]) -> Path | None:
+    """The folder of a container's own files, if this process can look into it."""
+    try:
+        return next(Path(layer["UpperDir"]).parent.glob("diff"), None)
+    except (KeyError, OSError):
+        return None
 
 
 class _NotStartedError(SandboxFailure):

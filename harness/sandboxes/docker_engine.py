@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -56,6 +57,20 @@ def threads(api: APIClient, container: str) -> int:
             return len(api.top(container, ps_args="-eLo pid")["Processes"] or ())
         except APIError:
             return 0
+
+
+def layer_bytes(api: APIClient, container: str) -> int:
+    """Sizes of the files that a container has made or changed, as the engine counts them.
+
+    Files that the engine cannot count, as below too deep folders, are without end.
+    """
+    with engine_errors("measure the container"):
+        response = api.get(
+            f"{api.base_url}/v{api.api_version}/containers/{container}/json", params={"size": 1}
+        )
+        response.raise_for_status()
+        size = response.json().get("SizeRw", 0)
+    return sys.maxsize if size < 0 else int(size)
 
 
 class ExecStream:

@@ -33,20 +33,26 @@ def tree_memory(root: int, limit: int) -> int:
     Pages shared between them count once, but that sum is costly, and only made when the plain one
     is over `limit`.
     """
-    children: dict[int, list[int]] = defaultdict(list)
-    resident: dict[int, int] = {}
-    for pid in _pids():
-        try:
-            stat = _stat(pid)
-        except ProcessLookupError:
-            continue
-        children[int(stat[1])].append(pid)
-        resident[pid] = int(stat[21]) * _PAGE
-    tree = [root]
-    for pid in tree:
-        tree += children[pid]
-    total = sum(resident.get(pid, 0) for pid in tree)
-    return total if total <= limit else sum(_own_share(pid, resident.get(pid, 0)) for pid in tree)
+    resident = _resident(root)
+    total = sum(resident.values())
+    return total if total <= limit else sum(_own_share(pid, resident[pid]) for pid in resident)
+
+
+def tree(root: int) -> list[int]:
+    """Ids of a process and its descendants."""
+    return list(_resident(root))
+
+
+def container_processes(pid: int, container: str) -> list[int]:
+    """Ids of the processes that share a pid namespace with the first process of a container.
+
+    None when that process is not of this machine, as far as its control group tells.
+    """
+    with suppress(OSError):
+        if container in Path(_PROC, str(pid), "cgroup").read_text():
+            namespace = Path(_PROC, str(pid), "ns/pid").readlink()
+            return [each for each in _pids() if _namespace(each) == namespace]
+    return []
 
 
 def processes_with_argument(program: str, part: str) -> Iterator[int]:
@@ -66,6 +72,29 @@ def processes_with_mount(part: str) -> Iterator[int]:
         with suppress(OSError):
             if part in Path(_PROC, str(pid), "mountinfo").read_text(errors="replace"):
                 yield pid
+
+
+def _resident(root: int) -> dict[int, int]:
+    """Bytes of memory by process, of a process and its descendants."""
+    children: dict[int, list[int]] = defaultdict(list)
+    resident: dict[int, int] = {}
+    for pid in _pids():
+        try:
+            stat = _stat(pid)
+        except ProcessLookupError:
+            continue
+        children[int(stat[1])].append(pid)
+        resident[pid] = int(stat[21]) * _PAGE
+    found = [root]
+    for pid in found:
+        found += children[pid]
+    return {pid: resident.get(pid, 0) for pid in found}
+
+
+def _namespace(pid: int) -> Path | None:
+    with suppress(OSError):
+        return Path(_PROC, str(pid), "ns/pid").readlink()
+    return None
 
 
 def _pids() -> list[int]:

@@ -13,6 +13,7 @@ from harness.records.cache import cache_root
 from harness.sandboxes import seccomp
 from harness.sandboxes.base import Bind, ExecResult, ImageMissingError, Limits, SandboxFailure
 from harness.sandboxes.bubblewrap import HOME, PATH, User, bind, unprivileged, view
+from harness.sandboxes.disk import deleted_bytes, tree_bytes
 from harness.sandboxes.output import HeadTail
 from harness.sandboxes.process_image import Mount, ProcessImage
 from harness.sandboxes.process_state import (
@@ -37,9 +38,8 @@ class ProcessProvider:
     """Sandboxes whose files are below the `state` folder. Safe to use from several threads.
 
     Where a sandbox of Docker has control groups, this has a user of its own for each sandbox (the
-    limit of processes), a look at the memory four times a second (over the limit: 137), whole
-    cores, and no limit of the disk but 4 GiB a file. Raises SandboxFailure when this machine
-    cannot run bubblewrap.
+    limit of processes), a look at the memory four times a second (over the limit: 137), and whole
+    cores. Raises SandboxFailure when this machine cannot run bubblewrap.
     """
 
     kind = "process"
@@ -97,6 +97,10 @@ class ProcessProvider:
         network: bool = False,
         binds: Sequence[Bind] = (),
     ) -> "ProcessSandbox":
+        try:
+            image.check_binds(binds)
+        except ValueError as error:
+            raise SandboxFailure(f"a process sandbox cannot bind what is asked: {error}") from None
         with ExitStack() as held:
             try:
                 folder, lock = claim_folder(self._state, owner)
@@ -109,13 +113,19 @@ class ProcessProvider:
                     copy = folder / f"mount-{number}"
                     options += _mount(mount, source / mount.source, copy, user, held)
                 for each in binds:
-                    options += _bind(each)
+                    options += _bind(each, user, held)
                 give([folder], user)
             except OSError as error:
                 raise SandboxFailure(f"a sandbox cannot be made: {error}") from error
             options = [self._bwrap, *options, "--remount-ro", "/"]
             return ProcessSandbox(
-                image, options, user, limits, cpu=next(self._numbers), held=held.pop_all()
+                image,
+                options,
+                user,
+                limits,
+                cpu=next(self._numbers),
+                disk=[folder, *(Path(each.source) for each in binds if each.writable)],
+                held=held.pop_all(),
             )
 
     def _check(self) -> None:
@@ -140,9 +150,11 @@ class ProcessSandbox(ShellSandbox):
         limits: Limits,
         *,
         cpu: int,
+        disk: Sequence[Path],
         held: ExitStack,
     ) -> None:
-        super().__init__(image.digest, limits)
+        super().__init__(image.digest, limits, disk[0])
+        self._folders = disk
         self._environment = {"PATH": PATH, "HOME": HOME, **image.env}
         self._bwrap = bwrap
         self._user = user
@@ -160,7 +172,18 @@ class ProcessSandbox(ShellSandbox):
                 tree.kill()
             if not self._changed.wait_for(lambda: not self._trees, _CLOSING_SECONDS):
                 raise SandboxFailure("a command of the sandbox does not end")
-            self._held.close()
+        self._disk.close()
+        self._held.close()
+
+    def _kill(self) -> None:
+        with self._changed:
+            for tree in self._trees:
+                tree.kill()
+
+    def _disk_bytes(self) -> int:
+        with self._changed:
+            pids = [pid for tree in self._trees for pid in tree.pids()]
+        return tree_bytes(self._folders) + deleted_bytes(pids)
 
     def _run(
         self,
@@ -193,6 +216,8 @@ class ProcessSandbox(ShellSandbox):
             code = tree.exit_code()
         if self._closed:
             raise SandboxFailure("the sandbox was closed while a command ran")
+        if end is End.EXIT and code is None and self._disk.over:
+            code = _KILLED
         if end is End.EXIT and code is None:
             raise SandboxFailure(f"bubblewrap: {kept.value().decode(errors='replace').strip()}")
         return ExecResult(
@@ -227,10 +252,18 @@ class ProcessSandbox(ShellSandbox):
                 tree.close()
 
 
-def _bind(each: Bind) -> list[str]:
-    if not Path(each.source).is_absolute():
-        raise SandboxFailure(f"a process sandbox cannot mount the volume {each.source!r}")
-    return bind("--bind" if each.writable else "--ro-bind", each.source, each.target)
+def _bind(each: Bind, user: User, held: ExitStack) -> list[str]:
+    """bwrap's options for a bind, once the sandbox can write to it if it may."""
+    source = Path(each.source)
+    if not source.is_absolute():
+        raise SandboxFailure(f"a process sandbox cannot bind the volume {each.source!r}")
+    if not source.exists():
+        raise ImageMissingError(f"{source} is missing, to be bound at {each.target}")
+    if not each.writable:
+        return bind("--ro-bind", source, each.target)
+    held.callback(give, [source], User(os.getuid(), os.getgid(), own=user.own))
+    give([source], user)
+    return bind("--bind", source, each.target)
 
 
 def _mount(mount: Mount, source: Path, copy: Path, user: User, held: ExitStack) -> list[str]:

@@ -1,12 +1,15 @@
 """What a process sandbox runs: a folder with trees and `image.json`, which says where they go."""
 
+from collections.abc import Iterable, Sequence
+from itertools import permutations
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from harness.records import Record
-from harness.sandboxes.base import ImageMissingError
+from harness.sandboxes.base import Bind, ImageMissingError
+from harness.sandboxes.bubblewrap import HOME, TMP
 
 FILE = "image.json"
 # These are the host's own, read-only, or the sandbox's.
@@ -22,6 +25,7 @@ _RESERVED = (
     "/sys",
     "/usr",
 )
+_WRITABLE = (HOME, TMP, f"/var{TMP}")
 
 
 def _normal(target: str) -> str:
@@ -31,6 +35,16 @@ def _normal(target: str) -> str:
     if any(path.is_relative_to(folder) for folder in _RESERVED):
         raise ValueError(f"{target} belongs to the system; mount elsewhere")
     return target
+
+
+def check_targets(targets: Iterable[tuple[str, bool]]) -> None:
+    """Raises ValueError when one of these places is inside another that is writable.
+
+    The sandbox could replace the inner mount point by a link between two commands.
+    """
+    for (inner, _), (outer, writable) in permutations(targets, 2):
+        if writable and PurePosixPath(inner).is_relative_to(outer):
+            raise ValueError(f"{inner} is inside {outer}, which is writable")
 
 
 class Mount(Record):
@@ -57,13 +71,14 @@ class ProcessImage(Record):
 
     @model_validator(mode="after")
     def _no_mount_inside_a_writable_one(self) -> Self:
-        # The sandbox could replace the inner mount point by a link between two commands.
-        for outer in self.mounts:
-            for inner in self.mounts:
-                within = PurePosixPath(inner.target).is_relative_to(outer.target)
-                if inner is not outer and within and outer.mode != "ro":
-                    raise ValueError(f"{inner.target} is inside {outer.target}, which is writable")
+        check_targets((mount.target, mount.mode != "ro") for mount in self.mounts)
         return self
+
+    def check_binds(self, binds: Sequence[Bind]) -> None:
+        """Raises ValueError when one has no place in a sandbox of the image."""
+        mounts = [(mount.target, mount.mode != "ro") for mount in self.mounts]
+        own = [(target, True) for target in _WRITABLE]
+        check_targets([*own, *mounts, *((_normal(bind.target), bind.writable) for bind in binds)])
 
     @classmethod
     def load(cls, folder: Path) -> Self:

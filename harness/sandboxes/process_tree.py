@@ -15,7 +15,7 @@ from typing import IO
 
 from harness.sandboxes.base import SandboxFailure
 from harness.sandboxes.bubblewrap import PATH
-from harness.sandboxes.host import tree_memory
+from harness.sandboxes.host import tree, tree_memory
 from harness.sandboxes.output import HeadTail
 
 _PIPE_BYTES = 64 * 1024
@@ -88,6 +88,10 @@ class ProcessTree:
                 elif ready:
                     return End.EXIT
         return End.TIME_LIMIT
+
+    def pids(self) -> list[int]:
+        """Of everything in the tree."""
+        return tree(self._bwrap.pid)
 
     def kill(self) -> None:
         """Have everything killed; safe from any thread until `close`."""

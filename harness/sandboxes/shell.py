@@ -2,11 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from harness.sandboxes.base import MIB, WORKDIR, ExecResult, Limits
 from harness.sandboxes.diff import DIFF_BYTES, take_diff
+from harness.sandboxes.disk import DiskWatch
+from harness.sandboxes.output import HeadTail
 
 OnOutput = Callable[[bytes], bool]
 
@@ -14,6 +17,7 @@ _FILE_SECONDS = 120.0
 _DIFF_SECONDS = 300.0
 _ARGUMENT_BYTES = 128 * 1024  # what the kernel takes as one argument
 _MISSING, _TOO_LARGE = 66, 67
+_CANNOT_RUN, _KILLED = 126, 137
 
 _WRITE = 'mkdir -p -- "${1%/*}/" && rm -f -- "$1" && cat >"$1" && chmod "$2" -- "$1"'
 _READ = f"""
@@ -30,9 +34,20 @@ class ShellSandbox(ABC):
     follows one.
     """
 
-    def __init__(self, image_digest: str, limits: Limits) -> None:
+    def __init__(self, image_digest: str, limits: Limits, disk_place: Path | None) -> None:
         self._image_digest = image_digest
         self._limits = limits
+        self._disk = DiskWatch(
+            limits.disk_bytes, measure=self._disk_bytes, kill=self._kill, place=disk_place
+        )
+
+    @abstractmethod
+    def _disk_bytes(self) -> int:
+        """What the sandbox takes of the disk. Raises SandboxFailure."""
+
+    @abstractmethod
+    def _kill(self) -> None:
+        """End everything that runs in the sandbox, from any thread."""
 
     @abstractmethod
     def _run(
@@ -75,17 +90,20 @@ class ShellSandbox(ABC):
         environment = dict(env or {})
         if refusal := _refusal([*arguments, cwd, *environment, *environment.values()]):
             return refused(refusal)
-        result = self._run(
-            arguments,
-            timeout=timeout,
-            cwd=cwd,
-            env=environment,
-            stdin=stdin,
-            on_output=on_output,
-            keep=self._limits.output_bytes,
-        )
-        self._settle()
-        return result
+        if self._disk.over:
+            return refused(self._disk.over, exit_code=_KILLED)
+        with self._disk.watching():
+            result = self._run(
+                arguments,
+                timeout=timeout,
+                cwd=cwd,
+                env=environment,
+                stdin=stdin,
+                on_output=on_output,
+                keep=self._limits.output_bytes,
+            )
+            self._settle()
+        return self._over_disk(result) if self._disk.over else result
 
     def write(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
         """See `Sandbox.write`. Raises OSError when the sandbox's file system does not let it."""
@@ -130,22 +148,39 @@ class ShellSandbox(ABC):
         timeout: float = _FILE_SECONDS,
         keep: int = MIB,
     ) -> ExecResult:
-        return self._run(
-            ["bash", "-c", *script],
-            timeout=timeout,
-            cwd="/",
-            env={},
-            stdin=stdin,
-            on_output=None,
-            keep=max(keep, 1024),
+        with self._disk.watching():
+            result = self._run(
+                ["bash", "-c", *script],
+                timeout=timeout,
+                cwd="/",
+                env={},
+                stdin=stdin,
+                on_output=None,
+                keep=max(keep, 1024),
+            )
+        ended = result.exit_code in (None, _KILLED) and not result.timed_out
+        return self._over_disk(result) if self._disk.over and ended else result
+
+    def _over_disk(self, result: ExecResult) -> ExecResult:
+        kept = HeadTail(self._limits.output_bytes)
+        kept.add(result.output)
+        kept.add(f"\n{self._disk.over}\n".encode())
+        return result.model_copy(
+            update={
+                "exit_code": _KILLED,
+                "output": kept.value(),
+                "output_bytes": result.output_bytes - len(result.output) + kept.total,
+                "truncated": result.truncated or kept.truncated,
+                "timed_out": False,
+            }
         )
 
 
-def refused(why: str) -> ExecResult:
+def refused(why: str, exit_code: int = _CANNOT_RUN) -> ExecResult:
     """The result of a command that cannot run, as a shell would put it."""
     output = why.encode()
     return ExecResult(
-        exit_code=126,
+        exit_code=exit_code,
         output=output,
         output_bytes=len(output),
         truncated=False,

@@ -39,7 +39,9 @@ def test_limits_reach_the_engine(kind: Kind, sandbox: DockerSandbox) -> None:
     host = docker.from_env().containers.get(container).attrs["HostConfig"]
     assert host["NetworkMode"] == "none"
     assert host["CapDrop"] == ["ALL"]
-    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["SecurityOpt"][0] == "no-new-privileges"
+    assert host["SecurityOpt"][1].startswith("seccomp={")
+    assert host["LogConfig"]["Type"] == "none"
     assert (host["Memory"], host["MemorySwap"]) == (256 * MIB, 256 * MIB)
     assert host["PidsLimit"] == 64
     assert host["CpuQuota"] / host["CpuPeriod"] == 1.5
