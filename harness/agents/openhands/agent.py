@@ -9,7 +9,7 @@ from harness.agents.openhands import exec as by_exec
 from harness.agents.openhands.options import OpenHandsOptions
 from harness.agents.openhands.prompts import load_prompt
 from harness.agents.openhands.recorder import Recorder
-from harness.agents.openhands.spec import TOOLCHAIN, make_spec
+from harness.agents.openhands.spec import TOOLCHAIN, Ending, Spec, make_spec
 from harness.records import Budget, Instance, Outcome, StopReason
 from harness.sandboxes.base import Bind, Sandbox
 
@@ -68,7 +68,7 @@ class OpenHandsAgent(Agent):
             terminal_env={"INPUTRC": by_exec.INPUTRC},
         )
         with Recorder(emit, logs, most_turns=budget.turns) as recorder:
-            ending = by_exec.converse(sandbox, spec, recorder, logs)
+            ending = self._converse(sandbox, spec, recorder, logs, endpoint)
             recorder.note(f"{ending.reason}: {ending.detail}" if ending.detail else ending.reason)
         if ending.reason is StopReason.INFRASTRUCTURE:
             raise EndpointFailure(ending.detail)
@@ -79,6 +79,18 @@ class OpenHandsAgent(Agent):
             reason = StopReason.AGENT_ERROR
             detail = f"the agent made the repository unreadable: {error}"
         return Outcome(patch=patch, stop_reason=reason, detail=detail, usage=ending.usage)
+
+    def _converse(
+        self, sandbox: Sandbox, spec: Spec, recorder: Recorder, logs: Path, endpoint: Endpoint
+    ) -> Ending:
+        if self._options.transport == "exec":
+            return by_exec.converse(sandbox, spec, recorder, logs)
+        if endpoint.socket is None:
+            raise ValueError("the server transport needs an endpoint behind a gateway's socket")
+        from harness.agents.openhands import server as by_server
+
+        folder = endpoint.socket.parent
+        return by_server.converse(sandbox, spec, recorder, logs, socket_folder=folder)
 
 
 def _context(endpoint: Endpoint) -> int | None:

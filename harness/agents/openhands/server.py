@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from harness.agents.base import GATEWAY_FOLDER, GATEWAY_SOCKET
-from harness.agents.openhands.exec import FOLDER, GRACE_SECONDS, LOG_BYTES
+from harness.agents.openhands.exec import FOLDER, GRACE_SECONDS, INPUTRC, LOG_BYTES
 from harness.agents.openhands.recorder import Recorder
 from harness.agents.openhands.server_client import ServerClient
 from harness.agents.openhands.server_conversation import ServerConversation
@@ -62,7 +62,7 @@ def converse(
     """
     try:
         sandbox.write(_LAUNCHER, launcher())
-        sandbox.write(f"{FOLDER}/inputrc", b"set enable-bracketed-paste off\n")
+        sandbox.write(INPUTRC, b"set enable-bracketed-paste off\n")
     except OSError as error:
         raise SandboxFailure(f"the launcher cannot be put into the sandbox: {error}") from error
     conversation = ServerConversation(spec, recorder)

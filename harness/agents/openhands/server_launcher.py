@@ -23,7 +23,6 @@ from .runner.settings import close_to_others, importing
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 CONNECTIONS = 4
-_CLOSING_SECONDS = 2.0
 _CHUNK = 65536
 
 
@@ -32,10 +31,7 @@ def main() -> None:
     close_to_others()
     settings = json.load(sys.stdin)
     output = Output(f"{settings['folder']}/server.log")
-    try:
-        asyncio.run(_serve(settings, output))
-    finally:
-        os._exit(0)  # a command of the agent's may still hold a thread
+    asyncio.run(_serve(settings, output))
 
 
 async def _serve(settings: dict[str, str], output: Output) -> None:
@@ -51,8 +47,11 @@ async def _serve(settings: dict[str, str], output: Output) -> None:
             )
         )
         serving = asyncio.create_task(server.serve())
-        while not server.started and not serving.done():
+        while not server.started:
             await asyncio.sleep(0.02)
+            if serving.done():
+                serving.result()
+                os._exit(1)
         _call_model_over(settings["gateway"], output)
     output.write(
         "ready",
@@ -67,8 +66,7 @@ async def _serve(settings: dict[str, str], output: Output) -> None:
     )
     lent = [asyncio.create_task(_lend(settings["harness"], local)) for _ in range(CONNECTIONS)]
     await asyncio.wait([serving, *lent], return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = server.force_exit = True
-    await asyncio.wait([serving], timeout=_CLOSING_SECONDS)
+    os._exit(0)  # a command of the agent's may still hold a thread, and nothing is to be kept
 
 
 def _call_model_over(socket: str, output: Output) -> None:
