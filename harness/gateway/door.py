@@ -65,9 +65,9 @@ class AttemptDoor:
         self._retokenising: set[asyncio.Task[None]] = set()
         self._server = SocketServer(self._handle, line.options)
 
-    async def open(self, socket: Path) -> None:
-        """Serve on a socket. Raises SocketPathError."""
-        await self._server.start(socket)
+    def open(self, socket: Path) -> None:
+        """Serve on a socket, from inside the event loop. Raises SocketPathError."""
+        self._server.start(socket)
 
     async def close(self) -> DoorReport:
         """Cancel what is under way and finish the record."""
@@ -137,7 +137,6 @@ class AttemptDoor:
         response: web.StreamResponse
         try:
             response = await self._answer(request, row)
-            row.http_status = response.status
         except RefusedError as refusal:
             row.status, row.error = "refused", str(refusal)
             if isinstance(refusal, BudgetError) and row.purpose == AGENT:
@@ -159,7 +158,8 @@ class AttemptDoor:
             row.status, row.error = "cut", str(cut)
             response = _break(request)
         except (ConnectionError, TimeoutError) as error:
-            row.error = f"the client does not read its answer: {type(error).__name__}"
+            if row.status != "answered":
+                row.error = f"the client does not read its answer: {type(error).__name__}"
             response = _break(request)
         except Exception as error:
             _log.exception("a call through the gateway failed")
@@ -191,18 +191,21 @@ class AttemptDoor:
                 else:
                     response = _json(await exchange.whole())
             except asyncio.CancelledError:
-                if exchange.tries.failures:
+                if exchange.tries.failures and row.first_byte_seconds is None:
                     self._ending.interrupted(exchange.tries.failures[-1])
                 raise
             finally:
-                row.retries = exchange.tries.retries
-                self._counts["retries"] += row.retries
-                tokens = row.prompt_tokens, row.cached_tokens, row.generated_tokens
-                self._meter.count_tokens(*tokens)
-            row.status = "answered"
+                self._count(row, exchange)
+            return response
+
+    def _count(self, row: CallRow, exchange: Exchange) -> None:
+        row.retries = exchange.tries.retries
+        self._counts["retries"] += row.retries
+        self._meter.count_tokens(row.prompt_tokens, row.cached_tokens, row.generated_tokens)
+        if exchange.complete:
+            row.status, row.http_status = "answered", 200
             row.turn = self._meter.count_answer(row.purpose, exchange.tool_calls)
             self._ending.answered()
-            return response
 
     async def _asked(self, request: web.BaseRequest) -> Json:
         body = await read_body(request, self._line.options)

@@ -41,6 +41,7 @@ class Exchange:
     def __init__(self, line: Line, row: CallRow, sent: Json, most_tool_calls: int) -> None:
         self.tries = Tries()
         self.tool_calls = 0
+        self.complete = False
         self._line = line
         self._row = row
         self._sent = sent
@@ -50,13 +51,11 @@ class Exchange:
     async def whole(self) -> bytes:
         """The answer in one piece, as the agent gets it. Raises EndpointError, RejectedError."""
 
-        async def ask(body: bytes) -> Json:
+        async def ask(body: bytes) -> tuple[Json, Tokens]:
             return await self._line.upstream.whole(body, self.tries)
 
-        answer = await self._with_extras(ask)
+        answer, tokens = await self._with_extras(ask)
         self._first_byte()
-        tokens = Tokens()
-        tokens.take(answer)
         self._require(tokens)
         message = answer["choices"][0]["message"]
         full = orjson.dumps(answer)
@@ -64,6 +63,7 @@ class Exchange:
         self.tool_calls = len(message.get("tool_calls") or ())
         choice = answer["choices"][0]
         self._note(full, answer.get("usage"), choice, tokens, dropped)
+        self.complete = True
         return orjson.dumps(answer) if dropped else full
 
     async def stream(self, request: web.BaseRequest, *, wants_usage: bool) -> web.StreamResponse:
@@ -100,6 +100,7 @@ class Exchange:
         await response.prepare(request)
         part = beginning
         while part:
+            self.complete = stream.done
             async with asyncio.timeout(patience):
                 await response.write(part)
             try:

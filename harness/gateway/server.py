@@ -14,6 +14,7 @@ from harness.gateway.wire import bad_request
 _SUN_PATH = 107
 _BACKLOG = 64
 _LINGER_SECONDS = 1.0
+_ACCEPT_PAUSE_SECONDS = 0.1
 _SHUTDOWN_SECONDS = 0.5
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -43,27 +44,27 @@ class SocketServer:
             lingering_time=_LINGER_SECONDS,
             auto_decompress=False,
         )
-        self._listener: asyncio.Server | None = None
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._accepting: asyncio.Task[None] | None = None
 
-    async def start(self, path: Path) -> None:
+    def start(self, path: Path) -> None:
         """Listen. Raises SocketPathError."""
         if len(str(path).encode()) > _SUN_PATH:
             raise SocketPathError(
                 f"{path} is longer than the {_SUN_PATH} bytes of a Unix socket's path: "
                 "set SWE_HARNESS_SOCKETS to a short folder"
             )
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(path))
+        self._listener.bind(str(path))
         path.chmod(0o666)
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_unix_server(
-            self._connection, sock=listener, backlog=_BACKLOG
-        )
+        self._listener.listen(_BACKLOG)
+        self._listener.setblocking(False)
+        self._accepting = asyncio.create_task(self._accept())
 
     def refuse(self) -> None:
         """Take no more connections and requests."""
-        if self._listener is not None:
-            self._listener.close()
+        if self._accepting is not None:
+            self._accepting.cancel()
+        self._listener.close()
         self._http.pre_shutdown()
 
     async def close(self) -> None:
@@ -71,17 +72,18 @@ class SocketServer:
         self.refuse()
         await self._http.shutdown(_SHUTDOWN_SECONDS)
 
-    def _connection(self) -> asyncio.BaseProtocol:
-        if len(self._http.connections) >= self._options.connections:
-            return _Refusing()
-        return self._http()
-
-
-class _Refusing(asyncio.Protocol):
-    """Closes a connection at once."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
+    async def _accept(self) -> None:
+        """Take connections one by one: the loop's own servers take many before they count them."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(self._listener)
+                if len(self._http.connections) < self._options.connections:
+                    await loop.connect_accepted_socket(self._http, connection)
+                else:
+                    connection.close()
+            except OSError:  # too many open files, or the client is gone
+                await asyncio.sleep(_ACCEPT_PAUSE_SECONDS)
 
 
 async def read_body(request: web.BaseRequest, options: GatewayOptions) -> bytes:

@@ -11,7 +11,7 @@ from harness.gateway.failures import PassingError
 from harness.gateway.wire import Json
 
 DONE = b"[DONE]"
-_DRAIN_SECONDS = 1.0
+_DRAIN_SECONDS = 0.2
 _JOINED = ("content", "reasoning", "reasoning_content", "refusal")
 
 
@@ -158,27 +158,27 @@ class AnswerStream:
         self.assembler = assembler
         self._source = source
         self._splitter = EventSplitter()
-        self._done = False
+        self.done = False
 
     async def begin(self) -> bytes:
         """The beginning, up to the answer's first piece. Raises PassingError without one."""
         beginning = b""
         while not self.assembler.began:
-            if self._done:
+            if self.done:
                 raise PassingError("the stream ended without an answer")
             beginning += await self.next()
         return beginning
 
     async def next(self) -> bytes:
         """More of it; nothing after the end. Raises PassingError when the stream broke."""
-        while not self._done:
+        while not self.done:
             chunk = await self._source.read()
             if chunk:
                 out = self._take(chunk)
             else:
                 if self.assembler.finish_reason is None:
                     raise PassingError("the stream ended before the answer did")
-                self._done = True
+                self.done = True
                 out = event(DONE)
             if out:
                 return out
@@ -199,7 +199,7 @@ class AnswerStream:
         out = []
         for data in self._splitter.feed(chunk):
             if data == DONE:
-                self._done = True
+                self.done = True
                 out.append(event(DONE))
                 break
             if (shown := self.assembler.add(data)) is not None:

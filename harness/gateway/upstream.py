@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 
 from harness.agents.base import Endpoint
-from harness.gateway.answers import check_shape
+from harness.gateway.answers import Tokens, check_shape
 from harness.gateway.breaker import Breaker
 from harness.gateway.failures import EndpointError, PassingError, RejectedError
 from harness.gateway.options import GatewayOptions
@@ -74,17 +74,19 @@ class Upstream:
         """Close all connections."""
         await self._session.close()
 
-    async def whole(self, body: bytes, tries: Tries) -> Json:
-        """The answer to a chat request that does not stream.
+    async def whole(self, body: bytes, tries: Tries) -> tuple[Json, Tokens]:
+        """The answer to a chat request that does not stream, and its token ids.
 
         Raises EndpointError, RejectedError.
         """
 
-        async def once() -> Json:
+        async def once() -> tuple[Json, Tokens]:
             answer = check_shape(await self._json("POST", self._chat, body), "message")
             if not answer["choices"]:
                 raise PassingError("the answer has no choices")
-            return answer
+            tokens = Tokens()
+            tokens.take(answer)
+            return answer, tokens
 
         return await self._persist(once, tries)
 
