@@ -9,7 +9,8 @@ from harness.agents.openhands import exec as by_exec
 from harness.agents.openhands.options import OpenHandsOptions
 from harness.agents.openhands.prompts import load_prompt
 from harness.agents.openhands.recorder import Recorder
-from harness.agents.openhands.spec import TOOLCHAIN, Ending, Spec, make_spec
+from harness.agents.openhands.spec import Ending, Spec, make_spec
+from harness.environments.toolchain import find_toolchain, toolchain_bind
 from harness.records import Budget, Instance, Outcome, StopReason
 from harness.sandboxes.base import Bind, Sandbox
 
@@ -31,12 +32,13 @@ class OpenHandsAgent(Agent):
         self._options = options
 
     def binds(self, sandbox_kind: str) -> Sequence[Bind]:
-        """The toolchain."""
-        return (Bind(source=str(self._options.toolchain), target=TOOLCHAIN),)
+        """The toolchain. Raises ToolchainMissingError."""
+        return (toolchain_bind(find_toolchain(), sandbox_kind),)
 
     def facts(self) -> Mapping[str, str]:
-        """Nothing yet."""
-        return {}
+        """The toolchain and what is in it. Raises ToolchainMissingError."""
+        toolchain = find_toolchain()
+        return {"toolchain": toolchain.digest, **toolchain.versions}
 
     def run(
         self,

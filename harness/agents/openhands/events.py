@@ -105,8 +105,8 @@ def _observation(event: Json) -> Shown:
 
 
 def _shown(kind: Kind, text: str, **data: Any) -> Shown:
-    kept = {key: _bounded(value) for key, value in data.items() if value or value == 0}
-    kept = {key: value for key, value in kept.items() if value is not False}
+    said = {key: value for key, value in data.items() if value or value == 0}
+    kept = {key: _bounded(value) for key, value in said.items() if value is not False}
     return Shown(kind, clip(text) or "(nothing)", kept)
 
 

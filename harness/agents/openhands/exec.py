@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError
 
 from harness.agents.base import GATEWAY_SOCKET
 from harness.agents.openhands.recorder import Recorder
-from harness.agents.openhands.spec import PYTHON, REFUSALS, Ending, Spec
+from harness.agents.openhands.spec import REFUSALS, Ending, Spec
+from harness.environments.toolchain import PYTHON
 from harness.records import Record, StopReason, Usage
 from harness.sandboxes.base import MIB, WORKDIR, ExecResult, Sandbox, SandboxFailure
 

@@ -1,8 +1,8 @@
 """What can be chosen about the OpenHands agent."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.records import Record
 
@@ -10,11 +10,22 @@ ToolName = Literal["terminal", "file_editor", "task_tracker", "grep", "glob"]
 
 
 class Condenser(Record):
-    """OpenHands summarises events when there are more than `max_size` of them."""
+    """OpenHands has old events summarised by the model when there are too many.
 
-    max_size: int = Field(80, ge=8)
-    keep_first: int = Field(4, ge=0)
-    max_tokens: int | None = Field(None, ge=1)
+    The first `keep_first` events stay. Raises ValueError when they leave nothing to summarise.
+    """
+
+    max_size: int = Field(240, ge=8, description="Events of a history.")
+    max_tokens: int | None = Field(
+        None, ge=1, description="Tokens of a history. None: what the context leaves to a prompt."
+    )
+    keep_first: int = Field(2, ge=0)
+
+    @model_validator(mode="after")
+    def _some_are_left(self) -> Self:
+        if self.max_size // 2 - self.keep_first < 2:
+            raise ValueError("keep_first must be less than half of max_size, by 2 at least")
+        return self
 
 
 class OpenHandsOptions(Record):
@@ -41,9 +52,5 @@ class OpenHandsOptions(Record):
     no_change_seconds: int = Field(
         30, ge=1, description="A command that prints nothing for so long is handed to the model."
     )
-    max_input_tokens: int | None = Field(None, ge=1, description="None: as the endpoint says.")
     startup_seconds: float = Field(120.0, gt=0, description="Time limit until the first call.")
     env: dict[str, str] = Field(default_factory=dict, description="Environment of commands.")
-    toolchain: str | None = Field(
-        None, description="Folder or Docker volume with the toolchain. None: the one built here."
-    )

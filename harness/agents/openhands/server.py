@@ -21,7 +21,8 @@ from harness.agents.openhands.recorder import Recorder
 from harness.agents.openhands.server_client import ServerClient
 from harness.agents.openhands.server_conversation import ServerConversation
 from harness.agents.openhands.server_tunnel import Tunnel
-from harness.agents.openhands.spec import PYTHON, REFUSALS, Ending, Spec
+from harness.agents.openhands.spec import REFUSALS, Ending, Spec
+from harness.environments.toolchain import PYTHON
 from harness.records import StopReason, Usage
 from harness.sandboxes.base import WORKDIR, ExecResult, Sandbox, SandboxFailure
 

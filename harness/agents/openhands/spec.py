@@ -3,13 +3,13 @@
 from typing import Any
 
 from harness.agents.base import Endpoint
-from harness.agents.openhands.options import OpenHandsOptions
+from harness.agents.openhands.options import Condenser, OpenHandsOptions
 from harness.agents.openhands.prompts import Prompt
 from harness.records import Budget, Record, StopReason, Usage
 from harness.sandboxes.base import WORKDIR
 
-TOOLCHAIN = "/opt/oh"
-PYTHON = f"{TOOLCHAIN}/bin/python"
+# The gateway knows the model. Names that the SDK and its client know change what they send.
+MODEL = "openai/model"
 PURPOSE_HEADER = "X-Harness-Purpose"
 REFUSALS = {  # what the gateway's refusals mean, by their code
     "turn_cap": StopReason.TURN_CAP,
@@ -61,12 +61,11 @@ def make_spec(
     tools = options.tools or prompt.tools
     llm: dict[str, Any] = {
         "usage_id": "agent",
-        "model": f"openai/{endpoint.model}",
+        "model": MODEL,
         "base_url": base_url,
         "api_key": "none",
         "api_mode": "chat",
         "native_tool_calling": options.native_tool_calling,
-        "max_input_tokens": _input_tokens(options, endpoint, context),
         "max_output_tokens": endpoint.decoding.max_tokens,
         "temperature": endpoint.decoding.temperature,
         "top_p": endpoint.decoding.top_p,
@@ -77,7 +76,7 @@ def make_spec(
         "disable_vision": True,
         "reasoning_effort": None,
         "capability_overrides": {
-            "supports_sampling_params": True,  # they are dropped for models it does not know
+            "supports_sampling_params": True,  # else dropped: the name is not known
             "supports_reasoning_effort": False,
             "supports_prompt_cache_key": False,
         },
@@ -99,15 +98,7 @@ def make_spec(
     if prompt.system is not None:
         agent["system_prompt"] = prompt.system
     if options.condenser is not None:
-        agent["condenser"] = {
-            "kind": "LLMSummarizingCondenser",
-            "llm": {
-                **llm,
-                "usage_id": "condenser",
-                "extra_headers": {PURPOSE_HEADER: "condenser"},
-            },
-            **options.condenser.model_dump(),
-        }
+        agent["condenser"] = _condenser(options.condenser, llm, endpoint, context)
     return Spec(
         agent=agent,
         modules=tuple(f"openhands.tools.{name}" for name in tools),
@@ -121,7 +112,12 @@ def make_spec(
     )
 
 
-def _input_tokens(options: OpenHandsOptions, endpoint: Endpoint, context: int | None) -> int | None:
-    if options.max_input_tokens is not None or context is None:
-        return options.max_input_tokens
-    return max(1, context - endpoint.decoding.max_tokens)
+def _condenser(
+    condenser: Condenser, llm: dict[str, Any], endpoint: Endpoint, context: int | None
+) -> dict[str, Any]:
+    sizes = condenser.model_dump()
+    if condenser.max_tokens is None and context is not None:
+        sizes["max_tokens"] = max(1, context - endpoint.decoding.max_tokens)
+    headers = {PURPOSE_HEADER: "condenser"}
+    own = {**llm, "usage_id": "condenser", "extra_headers": headers}
+    return {"kind": "LLMSummarizingCondenser", "llm": own, **sizes}

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from threading import Thread
 from typing import Any
 
 import litellm
+import openai
 from openhands.sdk import Agent, Conversation, Event, LocalConversation
 from openhands.sdk.security.confirmation_policy import NeverConfirm
 
@@ -12,7 +14,8 @@ from .wire import Wire
 
 
 def start(spec: dict[str, Any], wire: Wire, on_event: Callable[[Event], None]) -> LocalConversation:
-    """A conversation that has the task and waits to be run."""
+    """A conversation that waits for its task."""
+    Thread(target=_warm_up, args=[wire], daemon=True).start()
     litellm.aclient_session = wire.client
     for module in spec["modules"]:  # each registers a tool
         import_module(module)
@@ -26,3 +29,9 @@ def start(spec: dict[str, Any], wire: Wire, on_event: Callable[[Event], None]) -
     )
     conversation.set_confirmation_policy(NeverConfirm())
     return conversation
+
+
+def _warm_up(wire: Wire) -> None:
+    """Import what the first call needs, while the terminal starts."""
+    client = openai.AsyncOpenAI(api_key="none", http_client=wire.client)
+    _ = client.chat.completions.with_raw_response.create

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 
 _PR_SET_DUMPABLE = 4
 _SETTINGS = {
-    "ALLOW_SHORT_CONTEXT_WINDOWS": "true",
+    "ANONYMIZED_TELEMETRY": "false",
     "DO_NOT_TRACK": "1",
+    "FASTMCP_ENV_FILE": os.devnull,  # else the work tree's .env is read
     "HF_HUB_OFFLINE": "1",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it is fetched
+    "LITELLM_MODE": "PRODUCTION",  # else the work tree's .env is read
     "LOG_LEVEL": "WARNING",
     "OPENHANDS_SUPPRESS_BANNER": "1",
     "OTEL_SDK_DISABLED": "true",
