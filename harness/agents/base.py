@@ -44,6 +44,10 @@ class Agent(Protocol):
     needs_sandbox: bool = False
     model_in_sandbox: bool = False
 
+    def prepare(self, on_progress: Callable[[str], None]) -> None:
+        """Make what attempts need and this machine lacks. Called before `facts` and `binds`."""
+        return
+
     def binds(self, sandbox_kind: str) -> Sequence[Bind]:
         """What else the sandbox must see of the host, as a toolchain."""
         return ()

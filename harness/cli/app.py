@@ -5,7 +5,7 @@ import sys
 import typer
 
 from harness import __version__
-from harness.cli import datagen, doctor, environments, evaluate, report, scores, suites
+from harness.cli import datagen, doctor, environments, evaluate, report, scores, suites, toolchain
 
 app = typer.Typer(
     name="harness",
@@ -23,6 +23,7 @@ app.command("plan")(scores.plan)
 app.command("doctor")(doctor.doctor)
 app.add_typer(suites.app, name="suites")
 app.add_typer(environments.app, name="env")
+app.add_typer(toolchain.app, name="toolchain")
 app.add_typer(datagen.app, name="datagen")
 
 

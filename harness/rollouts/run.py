@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 
 from harness.agents import make_agent
-from harness.agents.base import Endpoint
+from harness.agents.base import Agent, Endpoint
 from harness.config import RunConfig
 from harness.environments.images import Images
 from harness.grading.grader import GRADER
@@ -61,6 +61,8 @@ def execute(plan: RunPlan, console: Console) -> None:
     """
     folder = plan.folder
     folder.root.mkdir(parents=True, exist_ok=True)
+    agent = make_agent(plan.config.method.agent.kind, _agent_options(plan))
+    agent.prepare(lambda line: console.print(line, highlight=False, soft_wrap=True))
     with Ledger(folder) as ledger:
         if removed := plan.provider.cleanup():
             console.print(f"removed {removed} sandboxes of crashed runs")
@@ -69,7 +71,7 @@ def execute(plan: RunPlan, console: Console) -> None:
             console.print(f"{recovered} attempts were in flight at a crash: settled")
         made = set(ledger.jobs(State.ROLLED, State.DONE))
         with _model(plan, needed=not made.issuperset(plan.jobs)) as served:
-            write_or_check(folder.lock, _lock(plan, served))
+            write_or_check(folder.lock, _lock(plan, agent, served))
             _write_inputs(plan, served)
             ledger.add(plan.jobs)
             _work(plan, ledger, served.endpoint if served else None, console)
@@ -146,7 +148,7 @@ def _write_inputs(plan: RunPlan, served: ServedModel | None) -> None:
     folder.config.write_text(text, encoding="utf-8")
 
 
-def _lock(plan: RunPlan, served: ServedModel | None) -> RunLock:
+def _lock(plan: RunPlan, agent: Agent, served: ServedModel | None) -> RunLock:
     config = plan.config
     rows = sorted(instance.model_dump_json() for instance in plan.instances)
     return RunLock(
@@ -164,15 +166,10 @@ def _lock(plan: RunPlan, served: ServedModel | None) -> RunLock:
         limits=config.limits.model_dump(mode="json"),
         grading=config.grading.model_dump(mode="json"),
         sandbox=config.sandbox,
-        agent=_agent_facts(plan),
+        agent=dict(agent.facts()),
         grader=GRADER,
         packages=package_versions(),
     )
-
-
-def _agent_facts(plan: RunPlan) -> dict[str, str]:
-    agent = make_agent(plan.config.method.agent.kind, _agent_options(plan))
-    return dict(agent.facts())
 
 
 def _digest(value: object) -> str:

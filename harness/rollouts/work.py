@@ -71,6 +71,7 @@ class Workshop:
         self._gateway = Gateway(order.endpoint, config.gateway) if order.endpoint else None
 
     def __enter__(self) -> Self:
+        self._agent.prepare(lambda line: None)
         if self._gateway:
             self._gateway.__enter__()
         return self
