@@ -1,6 +1,6 @@
 """The OpenHands agent: the SDK's own, in the sandbox, on a toolchain that the sandbox sees."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.agents.base import Agent, Emit, Endpoint, EndpointFailure
@@ -10,7 +10,7 @@ from harness.agents.openhands.options import OpenHandsOptions
 from harness.agents.openhands.prompts import load_prompt
 from harness.agents.openhands.recorder import Recorder
 from harness.agents.openhands.spec import Ending, Spec, make_spec
-from harness.environments.toolchain import find_toolchain, toolchain_bind
+from harness.environments.toolchain import ensure_toolchain, find_toolchain, toolchain_bind
 from harness.records import Budget, Instance, Outcome, StopReason
 from harness.sandboxes.base import Bind, Sandbox
 
@@ -30,6 +30,10 @@ class OpenHandsAgent(Agent):
 
     def __init__(self, options: OpenHandsOptions) -> None:
         self._options = options
+
+    def prepare(self, on_progress: Callable[[str], None]) -> None:
+        """Build the toolchain where there is none. Raises ImageError."""
+        ensure_toolchain(on_progress)
 
     def binds(self, sandbox_kind: str) -> Sequence[Bind]:
         """The toolchain. Raises ToolchainMissingError."""
