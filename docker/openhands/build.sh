@@ -133,7 +133,7 @@ compile() { # unchecked: a read-only tree needs no look at the sources
 [ $# = 1 ] || fail "usage: build.sh PREFIX"
 [ "$(uname -sm)" = "Linux x86_64" ] || fail "needs Linux on x86_64, this is $(uname -sm)"
 for tool in apt-get dpkg-deb; do
-    command -v "$tool" >/dev/null || fail "$tool is missing: this needs Debian or Ubuntu; elsewhere build docker/openhands/Dockerfile"
+    command -v "$tool" >/dev/null || fail "no $tool: this needs Debian or Ubuntu; elsewhere see docker/openhands/Dockerfile"
 done
 [ -r "$keyring" ] || fail "no $keyring: apt-get install debian-archive-keyring"
 mkdir -p "$1"

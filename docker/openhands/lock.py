@@ -16,6 +16,7 @@ import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
@@ -54,7 +55,7 @@ def lock(pins: list[str]) -> list[str]:
     return lines
 
 
-def resolve(pins: list[str]) -> list[dict]:
+def resolve(pins: list[str]) -> list[dict[str, Any]]:
     """What the package index says of each pin."""
     with tempfile.TemporaryDirectory() as folder:
         source, result = Path(folder, "pins.in"), Path(folder, "pylock.toml")
@@ -65,10 +66,10 @@ def resolve(pins: list[str]) -> list[dict]:
         command += ["--python-platform", f"x86_64-manylinux_2_{GLIBC_MINOR}"]
         if subprocess.run(command).returncode:
             sys.exit(1)
-        return tomllib.loads(result.read_text())["packages"]
+        packages: list[dict[str, Any]] = tomllib.loads(result.read_text())["packages"]
+        return packages
 
 
 if __name__ == "__main__":
-    LOCK.write_text(
-        "\n".join(lock([line.split()[0] for line in LOCK.read_text().split("\n") if line])) + "\n"
-    )
+    written = LOCK.read_text().splitlines()
+    LOCK.write_text("\n".join(lock([line.split()[0] for line in written])) + "\n")

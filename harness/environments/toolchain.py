@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.environments.errors import ImageError
-from harness.environments.toolchain_tree import FACTS
+from harness.environments.toolchain_tree import FACTS, LOCK
 from harness.records import Record
 from harness.records.cache import cache_root
 from harness.sandboxes.base import Bind
@@ -66,7 +66,7 @@ def recipe_root() -> Path:
 def recipe_key() -> str:
     """What names a toolchain's folder: the recipe, hashed."""
     root = recipe_root()
-    parts = [(root / name).read_bytes() for name in ("build.sh", "requirements.lock")]
+    parts = [(root / name).read_bytes() for name in ("build.sh", LOCK)]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 

@@ -18,18 +18,20 @@ from harness.environments.toolchain import (
     recipe_root,
     toolchain_folder,
 )
-from harness.environments.toolchain_tree import seal
+from harness.environments.toolchain_tree import FACTS, LOCK, differences, seal
 
 _DRAFT = ".build-"
 _SECONDS = 1800
 _TAIL = 2000
 
 
-def build_toolchain(*, force: bool = False, on_progress: Progress) -> Toolchain:
-    """Fill the toolchain's folder; what is there already is kept unless `force`.
+def build_toolchain(
+    *, image: str | None = None, force: bool = False, on_progress: Progress
+) -> Toolchain:
+    """Fill the toolchain's folder by the recipe, or from an `image` that the recipe made.
 
-    Builds beside its place and renames: a folder there is whole. Builds wait for each other.
-    Raises ImageError with the end of what the recipe said.
+    What is there already is kept unless `force`. Builds beside its place and renames: a folder
+    there is whole. Builds wait for each other. Raises ImageError with the end of what went wrong.
     """
     folder = toolchain_folder()
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -39,16 +41,32 @@ def build_toolchain(*, force: bool = False, on_progress: Progress) -> Toolchain:
             shutil.rmtree(left)
         if folder.is_dir() and not force:
             return read_toolchain(folder)
-        on_progress("toolchain: downloading and unpacking (about half a minute)")
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_DRAFT) as name:
             draft = Path(name, "tree")
-            run_recipe(recipe_root(), draft)
-            on_progress("toolchain: hashing")
-            seal(draft)
+            if image is None:
+                on_progress("toolchain: downloading and unpacking (about half a minute)")
+                run_recipe(recipe_root(), draft)
+                seal(draft)
+            else:
+                on_progress(f"toolchain: taking it out of {image}")
+                _take_out(image, draft)
             if folder.exists():
                 folder.rename(Path(name, "replaced"))
             draft.rename(folder)
     return read_toolchain(folder)
+
+
+def _take_out(image: str, draft: Path) -> None:
+    from harness.environments.toolchain_docker import extract
+
+    extract(image, draft)
+    if not (draft / FACTS).is_file():
+        raise ImageError(f"{image} was not built by docker/openhands/Dockerfile: no {FACTS}")
+    wrong = differences(draft)
+    if wrong:
+        raise ImageError(f"{image} is not as it was built: {wrong[0]}")
+    if (draft / LOCK).read_bytes() != (recipe_root() / LOCK).read_bytes():
+        raise ImageError(f"{image} has other packages than {LOCK}: build it from this version")
 
 
 def run_recipe(recipe: Path, prefix: Path) -> None:

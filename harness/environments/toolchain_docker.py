@@ -5,7 +5,8 @@ import io
 import subprocess
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.environments.base_images import LABEL, OWN_NAMES
@@ -44,10 +45,10 @@ def ensure_image(toolchain: Toolchain) -> str:
     return name
 
 
-def ensure_volume(toolchain: Toolchain) -> str:
+def ensure_volume(toolchain: Toolchain, *, force: bool = False) -> str:
     """The name of the toolchain's volume, filled from the image when the engine lacks it.
 
-    A volume whose filling was cut short is filled again. Raises ImageError.
+    A volume whose filling was cut short is filled again, with `force` every one. Raises ImageError.
     """
     from docker.errors import DockerException
 
@@ -56,11 +57,34 @@ def ensure_volume(toolchain: Toolchain) -> str:
     try:
         with _one_at_a_time():
             image = ensure_image(toolchain)
-            if not _is_filled(client, image, name):
+            if force or not _is_filled(client, image, name):
                 _fill(client, image, toolchain)
     except DockerException as error:
         raise ImageError(f"volume {name} cannot be filled: {error}") from None
     return name
+
+
+def extract(image: str, prefix: Path) -> None:
+    """Copy the toolchain out of an image into a new folder. Raises ImageError."""
+    from docker.errors import DockerException
+
+    client = connect()
+    if find_image(client, image) is None:
+        raise ImageError(f"the Docker engine has no image {image}")
+    prefix.mkdir()
+    command = ["tar", "-x", "--no-same-owner", "--strip-components=1", "-C", str(prefix)]
+    try:
+        container = client.containers.create(image, PYTHON, network_mode="none")
+        try:
+            blocks, _ = container.get_archive(TOOLCHAIN_FOLDER)
+            with subprocess.Popen(command, stdin=subprocess.PIPE) as unpacking:
+                assert unpacking.stdin is not None
+                for block in blocks:
+                    unpacking.stdin.write(block)
+        finally:
+            container.remove()
+    except (DockerException, BrokenPipeError) as error:
+        raise ImageError(f"{image}: no toolchain can be taken out of it: {error}") from None
 
 
 def _import(client: "DockerClient", toolchain: Toolchain, name: str) -> None:
@@ -104,10 +128,8 @@ def _fill(client: "DockerClient", image: str, toolchain: Toolchain) -> None:
     from docker.errors import NotFound
 
     name = volume_name(toolchain)
-    try:
+    with suppress(NotFound):
         client.volumes.get(name).remove()
-    except NotFound:
-        pass
     client.volumes.create(name, labels={f"{LABEL}toolchain": toolchain.digest})
     with _mounted(client, image, name) as container:
         archive = io.BytesIO()

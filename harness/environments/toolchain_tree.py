@@ -1,6 +1,7 @@
 """What a toolchain's tree holds: its files by content, and the packages they came from.
 
-Standard library only: docker/openhands/Dockerfile runs this file with the toolchain's own Python.
+Standard library only: the toolchain's own Python runs this file too, as `toolchain_tree.py seal
+PREFIX` when docker/openhands/Dockerfile is built, and as `check` in a container.
 """
 
 import hashlib
@@ -12,6 +13,8 @@ from pathlib import Path
 
 FACTS = "toolchain.json"
 FILES = "files.txt"
+DEBS = "debs.txt"
+LOCK = "requirements.lock"
 FILLED = ".filled"  # in a Docker volume, once it is
 SCHEMA_VERSION = 1
 
@@ -26,8 +29,8 @@ def seal(root: Path) -> str:
     facts = {
         "schema_version": SCHEMA_VERSION,
         "digest": "sha256:" + hashlib.sha256(listed.encode()).hexdigest(),
-        "debs": _debs((root / "debs.txt").read_text()),
-        "wheels": _wheels((root / "requirements.lock").read_text()),
+        "debs": _debs((root / DEBS).read_text()),
+        "wheels": _wheels((root / LOCK).read_text()),
     }
     (root / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
     return str(facts["digest"])
@@ -60,7 +63,7 @@ def tree_lines(root: Path) -> Iterator[str]:
     for path in sorted(_walk(root, "")):
         full = root / path
         if full.is_symlink():
-            yield f"link {_sha256(os.readlink(full).encode())} {path}"
+            yield f"link {_sha256(str(full.readlink()).encode())} {path}"
         elif full.is_dir():
             yield f"{_mode(full)} folder {path}"
         else:
@@ -104,4 +107,5 @@ def _sha256(data: bytes) -> str:
 
 
 if __name__ == "__main__":
-    print(seal(Path(sys.argv[1])))
+    verb, folder = sys.argv[1:]
+    print(json.dumps({"seal": seal, "check": differences}[verb](Path(folder))))
