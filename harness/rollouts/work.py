@@ -36,8 +36,13 @@ from harness.rollouts.ledger import Job
 from harness.sandboxes.base import Bind, SandboxFailure, SandboxProvider
 
 ROLLOUT_TRIES = 3
-# What ends an agent of its own accord, whatever the gateway refused it in the meantime.
-_AGENTS_OWN = frozenset({StopReason.FINISHED, StopReason.WALL_CLOCK, StopReason.STUCK})
+_FINISHED = frozenset({StopReason.FINISHED})
+# What ends an agent of its own accord, whatever the gateway says of the reason for ending it.
+_AGENTS_OWN = {
+    StopReason.INFRASTRUCTURE: _FINISHED,
+    StopReason.TURN_CAP: _FINISHED | {StopReason.WALL_CLOCK, StopReason.STUCK},
+    StopReason.TOKEN_CAP: _FINISHED | {StopReason.WALL_CLOCK, StopReason.STUCK},
+}
 
 
 class WorkOrder(Record):
@@ -216,11 +221,11 @@ class Workshop:
 
 def settled(outcome: Outcome, report: DoorReport) -> Outcome:
     """An agent's outcome with what the gateway counted, and with its reason where it ended the
-    attempt: the agent only sees a call that fails."""
+    attempt: an agent only sees a call that fails, or that takes for ever."""
     usage = report.usage.model_copy(
         update={"tool_calls": max(outcome.usage.tool_calls, report.usage.tool_calls)}
     )
-    if report.ended is None or outcome.stop_reason in _AGENTS_OWN:
+    if report.ended is None or outcome.stop_reason in _AGENTS_OWN[report.ended]:
         return outcome.model_copy(update={"usage": usage})
     detail = report.detail or outcome.detail
     return outcome.model_copy(
