@@ -89,7 +89,7 @@ def unprivileged(
     """
     argv = ["/usr/bin/choom", "-n", "1000", "--"]
     argv += ["/usr/bin/prlimit", f"--nproc={limits.pids}", f"--nofile={_OPEN_FILES}"]
-    argv += [f"--fsize={min(_MAX_FILE_BYTES, limits.disk_bytes)}", "--core=0", "--"]
+    argv += [f"--fsize={_MAX_FILE_BYTES}", "--core=0", "--"]
     if limits.cpus:
         cores = sorted(os.sched_getaffinity(0))
         chosen = {str(cores[(cpu + n) % len(cores)]) for n in range(ceil(limits.cpus))}

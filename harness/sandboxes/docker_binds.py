@@ -82,7 +82,7 @@ def _mount(api: APIClient, bind: Bind, container: OwnContainer | None) -> Mount:
     source = container.translate(Path(bind.source)) if container else bind.source
     mount = Mount(bind.target, source, type="bind", read_only=not bind.writable)
     # Old engines leave the mounts below a read-only one writable.
-    mount["BindOptions"] = {"Propagation": "rprivate", "NonRecursive": True}
+    mount["BindOptions"] = {"NonRecursive": True}
     return mount
 
 

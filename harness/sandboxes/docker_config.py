@@ -11,7 +11,7 @@ from docker.types import LogConfig, Mount, Ulimit
 from harness.sandboxes.base import MIB, Limits
 from harness.sandboxes.seccomp import SOCKETS
 
-MAX_FILE_BYTES = 4096 * MIB
+_MAX_FILE_BYTES = 4096 * MIB
 _CPU_PERIOD = 100_000  # microseconds
 _OPEN_FILES = 8192  # of a process: with the limit of processes, fewer than a kernel has
 # Tests run as root on trees whose files have other owners: root owns what it needs to (CHOWN),
@@ -57,7 +57,7 @@ def host_config(
             Ulimit(name=name, soft=value, hard=value)
             for name, value in (
                 ("core", 0),
-                ("fsize", min(MAX_FILE_BYTES, limits.disk_bytes)),
+                ("fsize", _MAX_FILE_BYTES),
                 ("nofile", _OPEN_FILES),
             )
         ],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from harness.sandboxes.base import MIB, ExecResult, Limits, Sandbox
+from harness.sandboxes.base import MIB, Bind, ExecResult, Limits, Sandbox
 from harness.sandboxes.host import processes_with_argument
 from tests.conformance.sandbox_kinds import Kind, docker_kind, process_kind
 
@@ -29,12 +29,14 @@ def kind(
 
 
 @pytest.fixture
-def start(kind: Kind) -> Iterator[Callable[[], Sandbox]]:
+def start(kind: Kind) -> Iterator[Callable[..., Sandbox]]:
     """Starts sandboxes that are closed after the test."""
     started: list[Sandbox] = []
 
-    def start() -> Sandbox:
-        started.append(kind.provider.start(kind.image, limits=LIMITS, owner=kind.owner))
+    def start(*binds: Bind, limits: Limits = LIMITS) -> Sandbox:
+        started.append(
+            kind.provider.start(kind.image, limits=limits, owner=kind.owner, binds=binds)
+        )
         return started[-1]
 
     yield start
@@ -43,7 +45,7 @@ def start(kind: Kind) -> Iterator[Callable[[], Sandbox]]:
 
 
 @pytest.fixture
-def sandbox(start: Callable[[], Sandbox]) -> Sandbox:
+def sandbox(start: Callable[..., Sandbox]) -> Sandbox:
     """A fresh sandbox."""
     return start()
 

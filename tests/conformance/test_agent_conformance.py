@@ -11,12 +11,15 @@ import pytest
 
 from harness.agents import agent_kinds, make_agent
 from harness.agents.base import Agent
+from harness.environments.toolchain import ToolchainMissingError, find_toolchain
 from harness.records import Budget, Event, Instance, Outcome, StopReason, encode_patch
 from harness.sandboxes.base import Sandbox
+from tests.agents.openhands.gateway import FINISH, gateway, sh
 from tests.agents.repository import Repository, make_repository
 from tests.agents.scripted_endpoint import SUBMIT, ScriptedEndpoint, after, bash, scripted
 
-FIX = bash("echo y > a.py")
+FIX = "echo y > a.py"
+DONE = ""
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +27,19 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     return make_repository(tmp_path_factory.mktemp("repository"))
 
 
-@pytest.fixture(params=agent_kinds())
+def _kinds() -> list[Any]:
+    slow = {"openhands"}
+    return [pytest.param(k, marks=[pytest.mark.slow] * (k in slow)) for k in agent_kinds()]
+
+
+@pytest.fixture(params=_kinds())
 def agent(request: pytest.FixtureRequest, repository: Repository, tmp_path: Path) -> Agent:
     options: dict[str, Any] = {}
+    if request.param == "openhands":
+        try:
+            find_toolchain()
+        except ToolchainMissingError as error:
+            pytest.skip(str(error))
     if request.param == "replay":
         options["predictions"] = tmp_path / "p.jsonl"
         prediction = {
@@ -43,7 +56,10 @@ Run = Callable[..., tuple[Outcome, list[Event]]]
 
 @pytest.fixture
 def run(agent: Agent, repository: Repository) -> Run:
-    """Runs the agent the way the contract says: a sandbox and a model for who needs one."""
+    """Runs the agent the way the contract says: a sandbox and a model for who needs one.
+
+    A script has commands, `DONE`, and callables that give one of these.
+    """
 
     def run(
         *script: Any, budget: Budget | None = None, instance: Instance | None = None, seed: int = 0
@@ -71,11 +87,22 @@ def _world(
     if not agent.needs_sandbox:
         yield None, None
         return
+    said = [_in_its_words(agent, step) for step in script or (FIX, DONE)]
     with ExitStack() as stack:
-        yield (
-            stack.enter_context(repository.sandbox()),
-            stack.enter_context(scripted(*(script or (FIX, SUBMIT)))),
-        )
+        if not agent.model_in_sandbox:
+            yield stack.enter_context(repository.sandbox()), stack.enter_context(scripted(*said))
+            return
+        served = stack.enter_context(gateway(*said))
+        binds = [*agent.binds("process"), served.bind]
+        yield stack.enter_context(repository.sandbox(binds)), served
+
+
+def _in_its_words(agent: Agent, step: Any) -> Any:
+    if callable(step):
+        return lambda: _in_its_words(agent, step())
+    if agent.model_in_sandbox:
+        return sh(step) if step else FINISH
+    return bash(step) if step else SUBMIT
 
 
 def test_one_outcome(run: Run) -> None:
@@ -96,7 +123,7 @@ def test_events_come_in_order_and_say_something(run: Run) -> None:
 
 
 def test_the_turn_cap_holds(run: Run) -> None:
-    outcome, events = run(*(bash(f"echo {n}") for n in range(9)), budget=Budget(turns=2))
+    outcome, events = run(*(f"echo {n}" for n in range(9)), budget=Budget(turns=2))
     assert outcome.usage.turns <= 2
     assert max(event.step for event in events) <= 2
     assert outcome.stop_reason in (StopReason.FINISHED, StopReason.TURN_CAP)
@@ -104,8 +131,8 @@ def test_the_turn_cap_holds(run: Run) -> None:
 
 def test_the_wall_clock_holds(run: Run) -> None:
     began = time.monotonic()
-    outcome, _ = run(after(60, FIX), budget=Budget(wall_clock_seconds=1))
-    assert time.monotonic() - began < 30
+    outcome, _ = run(after(120, FIX), budget=Budget(wall_clock_seconds=1))
+    assert time.monotonic() - began < 90
     assert outcome.stop_reason in (StopReason.FINISHED, StopReason.WALL_CLOCK)
 
 

@@ -59,7 +59,7 @@ def test_no_change_is_no_patch(sandbox: Sandbox, base: str) -> None:
 
 
 def test_a_patch_brings_every_change_to_another_sandbox(
-    sandbox: Sandbox, run: Run, base: str, start: Callable[[], Sandbox]
+    sandbox: Sandbox, run: Run, base: str, start: Callable[..., Sandbox]
 ) -> None:
     changes = r"""
         printf 'one\n2\nthree\nno newline' > text.py

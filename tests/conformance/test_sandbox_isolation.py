@@ -86,7 +86,7 @@ def test_files_of_the_host_are_not_seen(
     assert run("find / -xdev -type s 2>/dev/null; wc -l </proc/net/unix").text == "1\n"
 
 
-def test_sandboxes_do_not_see_each_other(start: Callable[[], Sandbox], seconds: int) -> None:
+def test_sandboxes_do_not_see_each_other(start: Callable[..., Sandbox], seconds: int) -> None:
     one, other = start(), start()
     seen: list[bytes] = []
 
@@ -118,7 +118,7 @@ def test_no_device_to_harm_the_host(run: Run) -> None:
 
 
 def test_cleanup_after_a_crash_removes_exactly_what_it_left(
-    kind: Kind, start: Callable[[], Sandbox], seconds: int, running: Callable[[int], int]
+    kind: Kind, start: Callable[..., Sandbox], seconds: int, running: Callable[[int], int]
 ) -> None:
     living = start()
     living.write("/tmp/kept", b"kept")
