@@ -1,7 +1,7 @@
 """A sandbox image with a small repository, and an instance for it."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.records import Instance
-from harness.sandboxes.base import MIB, Limits, Sandbox, SandboxFailure
+from harness.sandboxes.base import MIB, Bind, Limits, Sandbox, SandboxFailure
 from harness.sandboxes.process import Mount, ProcessImage, ProcessProvider
 from tests.conftest import make_instance
 
@@ -30,10 +30,12 @@ class Repository:
         return folder
 
     @contextmanager
-    def sandbox(self) -> Iterator[Sandbox]:
+    def sandbox(self, binds: Sequence[Bind] = ()) -> Iterator[Sandbox]:
         """A fresh sandbox."""
-        limits = Limits(memory_bytes=256 * MIB, pids=64)
-        with self.provider.start(str(self.image), limits=limits, owner="test-agents") as sandbox:
+        limits = Limits(memory_bytes=1024 * MIB, pids=128)
+        with self.provider.start(
+            str(self.image), limits=limits, owner="test-agents", binds=binds
+        ) as sandbox:
             yield sandbox
 
 

@@ -1,7 +1,6 @@
 """Fixtures of the openhands agent's tests."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from harness.agents.base import Endpoint
 from harness.agents.openhands import OpenHandsAgent, OpenHandsOptions
 from harness.environments.toolchain import Toolchain, ToolchainMissingError, find_toolchain
 from harness.records import Budget, Event, Outcome
-from harness.sandboxes.base import Limits, Sandbox
 from tests.agents.openhands.gateway import Gateway, gateway
 from tests.agents.repository import Repository
 
@@ -51,17 +49,6 @@ class World:
     folder: Path
     events: list[Event] = field(default_factory=list)
 
-    @contextmanager
-    def sandbox(self, agent: OpenHandsAgent, served: Gateway) -> Iterator[Sandbox]:
-        """A sandbox that sees the toolchain and the gateway."""
-        with self.repository.provider.start(
-            str(self.repository.image),
-            limits=Limits(),
-            owner="test-openhands",
-            binds=[*agent.binds("process"), served.bind],
-        ) as sandbox:
-            yield sandbox
-
     def __call__(
         self,
         *script: Any,
@@ -73,7 +60,10 @@ class World:
         """One attempt against a scripted model."""
         agent = OpenHandsAgent(OpenHandsOptions(**options))
         self.events.clear()
-        with gateway(*script, context=context) as served, self.sandbox(agent, served) as sandbox:
+        with (
+            gateway(*script, context=context) as served,
+            self.repository.sandbox([*agent.binds("process"), served.bind]) as sandbox,
+        ):
             given: Endpoint = served.endpoint.model_copy(update=endpoint or {})
             outcome = agent.run(
                 self.repository.instance,
