@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 NAME = "harness-build"
 _ACTIVATE = "source /opt/miniconda3/bin/activate; conda activate testbed"
 _TAIL = 2000
+# Before Python 3.11, the order of a set in a compiled file is that of its hashes.
+_SAME_EVERY_TIME = {"PYTHONHASHSEED": "0"}
 
 
 class BuildContainer:
@@ -85,7 +87,7 @@ class BuildContainer:
         lines = ["set -eo pipefail", "cd /testbed", *([_ACTIVATE] if activate else []), script]
         result = self._running.exec_run(
             ["timeout", "-k", "10", str(timeout), "bash", "-c", "\n".join(lines)],
-            environment=dict(self._access.env) if self._access else {},
+            environment={**_SAME_EVERY_TIME, **(self._access.env if self._access else {})},
         )
         raw = result.output if isinstance(result.output, bytes) else b"".join(result.output)
         output = raw.decode(errors="replace")

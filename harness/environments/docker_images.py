@@ -52,6 +52,7 @@ def build_images(
     repos: Path | None,
     cache: Path,
     force: bool = False,
+    environments: str = OWN_NAMES,
     on_progress: Callable[[str], None],
 ) -> list[BuildResult]:
     """Build the images of instances that the engine does not have yet.
@@ -59,11 +60,12 @@ def build_images(
     `repos` holds local mirrors of the upstream repositories (see `find_mirror`); recipes with an
     sdist do without. An image is present when it was built for the same base commit by the same
     recipe and layout, or when it was not built here at all (pulled); `force` rebuilds those too.
+    `environments` is what the names of environment images start with.
     An image that fails does not stop the others. Raises ImageError when no engine answers.
     """
     client = connect()
     remove_leftovers(client)
-    builder = _Builder(client, recipes, repos, cache, force, on_progress)
+    builder = _Builder(client, recipes, repos, cache, force, environments, on_progress)
     return [builder.build(instance) for instance in instances]
 
 
@@ -77,6 +79,7 @@ class _Builder:
         repos: Path | None,
         cache: Path,
         force: bool,
+        prefix: str,
         on_progress: Callable[[str], None],
     ) -> None:
         self._client = client
@@ -84,6 +87,7 @@ class _Builder:
         self._repos = repos
         self._cache = cache
         self._force = force
+        self._prefix = prefix
         self._on_progress = on_progress
         self._environments: dict[str, str | ImageError] = {}
 
@@ -179,6 +183,7 @@ class _Builder:
                     cache=self._cache,
                     force=self._force,
                     on_progress=self._on_progress,
+                    prefix=self._prefix,
                 )
             except ImageError as error:
                 known = error

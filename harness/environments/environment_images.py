@@ -35,13 +35,15 @@ def environment_image(
     cache: Path,
     force: bool,
     on_progress: Callable[[str], None],
+    prefix: str = OWN_NAMES,
 ) -> str:
     """The name of a recipe's environment image, made first when it is missing, outdated or `force`.
 
+    `prefix` is what its name starts with.
     Raises ImageError when a package cannot be installed.
     """
     owner, name = recipe.repo.lower().split("/")
-    image = f"{OWN_NAMES}env.{owner}_1776_{name}:{recipe.version}"
+    image = f"{prefix}env.{owner}_1776_{name}:{recipe.version}"
     labels = recipe_labels(recipe)
     found = find_image(client, image)
     if not force and found is not None and labels.items() <= found.labels.items():

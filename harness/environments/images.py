@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from harness.environments.docker_images import BuildResult, build_images
+from harness.environments.docker_images import BuildResult, build_images, image_name
+from harness.environments.engine import connect, find_image
 from harness.environments.errors import ImageError
-from harness.environments.process_images import build_process_image
+from harness.environments.process_images import build_process_image, image_folder
 from harness.environments.recipe import RecipeError, load_recipes, recipe_for
 from harness.records import Instance
 from harness.records.cache import cache_root
@@ -49,6 +50,25 @@ def find_images(
         except (RecipeError, ImageError) as error:
             images.problems[instance.instance_id] = str(error)
     return images
+
+
+def present_images(
+    instances: Sequence[Instance], kind: Literal["docker", "process"]
+) -> dict[str, str]:
+    """The images that are here, by instance id; nothing is built."""
+    recipes = load_recipes(manifests_root() / "environments")
+    found = {}
+    client = connect() if kind == "docker" else None
+    for instance in instances:
+        if client is not None:
+            name = image_name(instance)
+            if find_image(client, name) is not None:
+                found[instance.instance_id] = name
+        elif (instance.repo, instance.version) in recipes:
+            folder = image_folder(instance, recipe_for(instance, recipes), cache_root())
+            if folder.is_dir():
+                found[instance.instance_id] = str(folder.resolve())
+    return found
 
 
 def build_all(

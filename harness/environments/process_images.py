@@ -27,6 +27,7 @@ from harness.sandboxes.base import WORKDIR, Limits, SandboxFailure
 from harness.sandboxes.bubblewrap import PATH
 from harness.sandboxes.process import Mount, ProcessImage, ProcessProvider
 
+_BUILDER = "2"
 _ENVIRONMENT = f"{PREFIX}/envs/testbed"
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _LAYOUT = {
@@ -49,8 +50,8 @@ def build_process_image(
     recipe cannot be built for process sandboxes here.
     """
     environment = build_environment(recipe, cache, on_progress)
-    digest = _sha256([environment.name, instance.instance_id, instance.base_commit])
-    folder = cache / "images" / f"{instance.instance_id}-{digest[:16]}"
+    digest = _image_digest(instance, environment)
+    folder = image_folder(instance, recipe, cache)
     if folder.is_dir():
         return folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -70,6 +71,19 @@ def build_process_image(
     return folder.resolve()
 
 
+def image_folder(instance: Instance, recipe: Recipe, cache: Path) -> Path:
+    """Where an instance's image is, or would be."""
+    digest = _image_digest(instance, environment_folder(recipe, cache))
+    return cache / "images" / f"{instance.instance_id}-{digest[:16]}"
+
+
+def environment_folder(recipe: Recipe, cache: Path) -> Path:
+    """Where a recipe's environment is, or would be."""
+    layout = {name: _layout_file(name) for name in _LAYOUT}
+    key = _sha256([_BUILDER, recipe.digest, sys.version, sys.base_prefix, layout])[:32]
+    return cache / "environments" / key
+
+
 def build_environment(recipe: Recipe, cache: Path, on_progress: Progress) -> Path:
     """The folder of a recipe's environment, built first where it is missing.
 
@@ -82,9 +96,7 @@ def build_environment(recipe: Recipe, cache: Path, on_progress: Progress) -> Pat
             f"process sandbox has this harness's own Python {_PYTHON}, no Debian packages of its "
             "own, and sources from source distributions only"
         )
-    layout = {name: _layout_file(name) for name in _LAYOUT}
-    key = _sha256([recipe.digest, sys.version, sys.base_prefix, layout])[:32]
-    folder = cache / "environments" / key
+    folder = environment_folder(recipe, cache)
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +114,7 @@ def build_environment(recipe: Recipe, cache: Path, on_progress: Progress) -> Pat
         for file, place in _LAYOUT.items():
             path = prefix / place
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(layout[file])
+            path.write_text(_layout_file(file))
         _install(recipe, build)
         _move(prefix, folder)
     return folder
@@ -121,7 +133,7 @@ def _install(recipe: Recipe, build: Path) -> None:
     try:
         provider = ProcessProvider(build / "sandboxes")
         with provider.start(str(build), limits=Limits(), owner="environment") as sandbox:
-            result = sandbox.exec(script, timeout=_INSTALL_SECONDS)
+            result = sandbox.exec(script, timeout=_INSTALL_SECONDS, env={"PYTHONHASHSEED": "0"})
     except SandboxFailure as error:
         raise ImageError(f"{recipe.repo} {recipe.version}: {error}") from None
     if result.exit_code != 0:
@@ -130,6 +142,10 @@ def _install(recipe: Recipe, build: Path) -> None:
             f"{recipe.repo} {recipe.version}: {recipe.install!r} failed ({how}):\n"
             f"{result.text[-_TAIL:].strip()}"
         )
+
+
+def _image_digest(instance: Instance, environment: Path) -> str:
+    return _sha256([environment.name, instance.instance_id, instance.base_commit])
 
 
 def _move(build: Path, folder: Path) -> None:

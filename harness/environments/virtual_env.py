@@ -1,6 +1,7 @@
 """A virtual environment that is used at another path than it was made at."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,19 @@ def make_virtual_env(folder: Path, requirements: Sequence[str], *, at: str) -> N
             file.writelines(f"{line}\n" for line in requirements)
             file.flush()
             _install(folder / "bin" / "python", file.name)
+        _compile(folder, at)
     _relocate(folder, at)
+
+
+def _compile(folder: Path, at: str) -> None:
+    """Compile for the path of use; what is written for another Python is left as it is."""
+    command = [str(folder / "bin" / "python"), "-m", "compileall", "-q", "-f", str(folder / "lib")]
+    subprocess.run(
+        [*command, "-s", str(folder), "-p", at],
+        capture_output=True,
+        timeout=_SECONDS,
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+    )
 
 
 def _install(python: Path, requirements: str) -> None:
@@ -49,9 +62,9 @@ def _installers(python: Path) -> list[list[str]]:
     uv = str(beside) if beside.exists() else shutil.which("uv")
     if uv:
         # Copies, not links: the install command runs in a sandbox that may write to them.
-        found.append([uv, "pip", "install", "-p", str(python), "--link-mode=copy", "--compile"])
+        found.append([uv, "pip", "install", "-p", str(python), "--link-mode=copy"])
     if importlib.util.find_spec("pip"):
-        found.append([sys.executable, "-m", "pip", f"--python={python}", "install"])
+        found.append([sys.executable, "-m", "pip", f"--python={python}", "install", "--no-compile"])
     return found
 
 

@@ -140,6 +140,9 @@ def test_scripts_name_the_path_of_use(tmp_path: Path) -> None:
     script = folder / "bin" / "tool"
     assert script.stat().st_mode & stat.S_IXUSR
     assert script.read_text().startswith("#!/used/there/bin/python")
+    compiled = next(folder.rglob("tool.*.pyc")).read_bytes()
+    assert b"/used/there/lib/" in compiled
+    assert str(tmp_path).encode() not in compiled
     for path in (folder / "pyvenv.cfg", *(folder / "bin").iterdir()):
         assert str(folder) not in path.read_text(errors="replace") or path.is_symlink()
 

@@ -13,12 +13,16 @@ from harness.environments.lint.archives import TooLargeError, members
 from harness.environments.lint.findings import Finding, Rule
 from harness.environments.lint.git_rules import MAIN
 from harness.environments.lint.needles import Needles
-from harness.environments.lint.store import ObjectStore, UnreadableError, inflate
+from harness.environments.lint.store import (
+    LOOSE_NAME,
+    PACK,
+    ObjectStore,
+    UnreadableError,
+    inflate,
+)
 
 TESTBED = "/testbed"
-_PACK = b"PACK\x00\x00\x00"
 _BUNDLE = re.compile(rb"# v[23] git bundle\n")
-_LOOSE_NAME = re.compile(r"objects/([0-9a-f]{2})/([0-9a-f]{38})")
 _METADATA = re.compile(r".*[.-](dist|egg)-info(/METADATA|/PKG-INFO)?|.*/EGG-INFO/PKG-INFO")
 _TEXT = 1024 * 1024
 
@@ -74,7 +78,7 @@ class Scan:
         """Look at one file's content, and with `unpack` at what is packed in it."""
         if data[:4] != b"\x7fELF":
             self._remember(path, data)
-        if data[: len(_PACK)] == _PACK:
+        if data[: len(PACK)] == PACK:
             self._set_aside(path, data, "pack")
         elif _BUNDLE.match(data[:20]):
             self._set_aside(path, data, "bundle")
@@ -107,11 +111,11 @@ class Scan:
         if entry.kind != "file":
             return
         data = entry.read()
-        loose = _LOOSE_NAME.fullmatch(name)
+        loose = LOOSE_NAME.fullmatch(name)
         try:
             if loose:
                 self.main.add_loose(data, entry.path, "".join(loose.groups()))
-            elif data[: len(_PACK)] == _PACK:
+            elif data[: len(PACK)] == PACK:
                 self.main.add_pack(data, entry.path)
             elif _BUNDLE.match(data[:20]) or inflate(data) is not None:
                 self.look(entry.path, data)

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from harness.environments.image_files import Data
 
-LOOSE = re.compile(rb"(commit|tree|blob|tag) [0-9]+\0")
+PACK = b"PACK\x00\x00\x00"
+LOOSE_NAME = re.compile(r"objects/([0-9a-f]{2})/([0-9a-f]{38})")
 OBJECT_ID = re.compile(r"[0-9a-f]{40}")
+_LOOSE = re.compile(rb"(commit|tree|blob|tag) [0-9]+\0")
 _SECONDS = 1800
 _MAX_LOOSE = 256 * 1024 * 1024
 
@@ -141,7 +143,7 @@ def inflate(data: Data) -> bytes | None:
     try:
         stream = zlib.decompressobj()
         head = stream.decompress(data[:256], 64)
-        if not LOOSE.match(head):
+        if not _LOOSE.match(head):
             return None
         rest = stream.decompress(stream.unconsumed_tail + data[256:], _MAX_LOOSE)
     except zlib.error:
