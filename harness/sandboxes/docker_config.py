@@ -17,10 +17,19 @@ _OPEN_FILES = 8192  # of a process: with the limit of processes, fewer than a ke
 # Tests run as root on trees whose files have other owners: root owns what it needs to (CHOWN),
 # and reads and changes what it does not own (DAC_OVERRIDE, FOWNER). None of these leads out.
 _CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
-# The engine's own list, and three of its files on the host, which no quota would cover.
+# The engine's own lists, and
+# - its three files on the host, which no limit of the disk would cover;
 _READ_ONLY = [
     *("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"),
     *("/etc/hosts", "/etc/hostname", "/etc/resolv.conf"),
+]
+# - what tells of the machine's memory, which DAC_OVERRIDE would open.
+_MASKED = [
+    *("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys"),
+    *("/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list"),
+    *("/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware"),
+    *("/proc/kallsyms", "/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags"),
+    *("/proc/mtrr", "/proc/pagetypeinfo", "/proc/slabinfo", "/proc/vmallocinfo"),
 ]
 _ALLOW, _REFUSE = "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"
 _NO_SUCH_CALL = 38
@@ -62,7 +71,7 @@ def host_config(
             )
         ],
     )
-    return config | {"ReadonlyPaths": _READ_ONLY}
+    return config | {"ReadonlyPaths": _READ_ONLY, "MaskedPaths": _MASKED}
 
 
 @functools.cache

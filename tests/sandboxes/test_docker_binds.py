@@ -111,7 +111,7 @@ def outer(kind: Kind, volume: Volume) -> Iterator[Container]:
 @pytest.fixture
 def script(outer: Container, kind: Kind) -> Script:
     """Runs Python in the outer container, with a provider and a function to start sandboxes."""
-    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    interpreter = f"python{sys.version_info.major}.{sys.version_info.minor}"
     preamble = f"""
 import os
 import sys
@@ -123,14 +123,20 @@ def start(*binds):
     limits = Limits(memory_bytes=256 << 20, pids=64)
     return provider.start({kind.image!r}, limits=limits, owner={kind.owner!r}, binds=binds)
 """
-    check = outer.exec_run([python, "-c", "import docker, pydantic"])
-    if check.exit_code:
-        pytest.skip(f"the image does not run these libraries: {check.output.decode()}")
+
+    def python(code: str) -> tuple[int | None, str]:
+        done = outer.exec_run([interpreter, "-c", code])
+        assert isinstance(done.output, bytes)
+        return done.exit_code, done.output.decode()
+
+    status, said = python("import docker, pydantic")
+    if status:
+        pytest.skip(f"the image does not run these libraries: {said}")
 
     def script(code: str) -> str:
-        done = outer.exec_run([python, "-c", preamble + code])
-        assert done.exit_code == 0, done.output.decode()
-        return str(done.output.decode())
+        status, said = python(preamble + code)
+        assert status == 0, said
+        return said
 
     return script
 
