@@ -75,7 +75,8 @@ class OpenHandsAgent(Agent):
         )
         with Recorder(emit, logs, most_turns=budget.turns) as recorder:
             ending = self._converse(sandbox, spec, recorder, logs, endpoint)
-            recorder.note(f"{ending.reason}: {ending.detail}" if ending.detail else ending.reason)
+            said = f"{ending.reason}: {ending.detail}" if ending.detail else ending.reason
+            recorder.note(said, **ending.figures)
         if ending.reason is StopReason.INFRASTRUCTURE:
             raise EndpointFailure(ending.detail)
         reason, detail, patch = ending.reason, ending.detail, ""

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import Field
+
 from harness.agents.base import Endpoint
 from harness.agents.openhands.options import Condenser, OpenHandsOptions
 from harness.agents.openhands.prompts import Prompt
@@ -37,11 +39,12 @@ class Spec(Record):
 
 
 class Ending(Record):
-    """Why a conversation ended, and what it used."""
+    """Why a conversation ended, what it used, and what else was measured."""
 
     reason: StopReason
     detail: str = ""
     usage: Usage = Usage()
+    figures: dict[str, float] = Field(default_factory=dict)
 
 
 def make_spec(
