@@ -5,7 +5,8 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from harness.environments.base_images import OWN_NAMES
 from harness.environments.engine import connect
@@ -21,7 +22,6 @@ from harness.environments.toolchain import (
 from harness.environments.toolchain_tree import differences
 from harness.records import Record
 from harness.sandboxes.base import Bind, Limits, Sandbox, SandboxFailure, SandboxProvider
-from harness.sandboxes.docker import DockerProvider
 from harness.sandboxes.process import Mount, ProcessImage, ProcessProvider
 
 _OWNER = "toolchain-verify"
@@ -38,6 +38,19 @@ class ToolchainCheck(Record):
     seconds: float | None = None
     cpu_seconds: float | None = None
     memory_mib: int | None = None
+
+
+class _Found(Record):
+    """What the probe prints."""
+
+    versions: dict[str, str]
+    seconds: float
+    cpu_seconds: float
+    memory_mib: int
+    foreign_libraries: list[str]
+    writable: bool
+    tmux: str
+    image_libc: str
 
 
 class ToolchainReport(Record):
@@ -74,29 +87,30 @@ def probe(sandbox: Sandbox, toolchain: Toolchain, where: str) -> ToolchainCheck:
     source = files("harness.environments").joinpath("toolchain_probe.py").read_bytes()
     result = sandbox.exec([PYTHON, "-"], timeout=_SECONDS, env=TOOLCHAIN_ENV, stdin=source)
     last = (result.text.strip().splitlines() or [""])[-1]
-    if result.exit_code != 0:
+    try:
+        found = _Found.model_validate_json(last)
+    except ValidationError:
         how = "took too long" if result.timed_out else f"exit {result.exit_code}"
         return ToolchainCheck(where=where, problems=(f"Python does not start ({how}): {last}",))
-    found: dict[str, Any] = json.loads(last)
     return ToolchainCheck(
         where=where,
         problems=tuple(_problems(found, toolchain.versions)),
-        detail=f"the image has {found['image_libc'].strip() or 'no getconf'}",
-        seconds=found["seconds"],
-        cpu_seconds=found["cpu_seconds"],
-        memory_mib=found["memory_mib"],
+        detail=f"the image has {found.image_libc.strip() or 'no getconf'}",
+        seconds=found.seconds,
+        cpu_seconds=found.cpu_seconds,
+        memory_mib=found.memory_mib,
     )
 
 
-def _problems(found: Mapping[str, Any], pinned: Mapping[str, str]) -> Iterator[str]:
-    for name, version in found["versions"].items():
+def _problems(found: _Found, pinned: Mapping[str, str]) -> Iterator[str]:
+    for name, version in found.versions.items():
         if version != pinned[name]:
             yield f"{name} is {version}, pinned is {pinned[name]}"
-    if found["foreign_libraries"]:
-        yield f"libraries of the image are used: {', '.join(found['foreign_libraries'])}"
-    if found["writable"]:
+    if found.foreign_libraries:
+        yield f"libraries of the image are used: {', '.join(found.foreign_libraries)}"
+    if found.writable:
         yield f"{TOOLCHAIN_FOLDER} is writable"
-    if "alive" not in found["tmux"]:
+    if "alive" not in found.tmux:
         yield "tmux starts no session"
 
 
@@ -124,6 +138,8 @@ def _check_process(toolchain: Toolchain, on_progress: Progress) -> ToolchainChec
 def _check_docker(
     toolchain: Toolchain, images: Sequence[str] | None, on_progress: Progress
 ) -> Iterator[ToolchainCheck]:
+    from harness.sandboxes.docker import DockerProvider
+
     try:
         client = connect()
         provider = DockerProvider()
@@ -154,9 +170,10 @@ def _hash_inside(sandbox: Sandbox) -> tuple[str, ...]:
     source = files("harness.environments").joinpath("toolchain_tree.py").read_bytes()
     command = [PYTHON, "-", "check", TOOLCHAIN_FOLDER]
     result = sandbox.exec(command, timeout=_SECONDS, stdin=source)
-    if result.exit_code != 0:
+    try:
+        return tuple(json.loads(result.text))
+    except ValueError:
         return (f"cannot be read: {result.text.strip()[-200:]}",)
-    return tuple(json.loads(result.text))
 
 
 def _started(provider: SandboxProvider, image: str, bind: Bind) -> Sandbox:
