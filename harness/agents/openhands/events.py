@@ -107,13 +107,19 @@ def _observation(event: Json) -> Shown:
 def _shown(kind: Kind, text: str, **data: Any) -> Shown:
     said = {key: value for key, value in data.items() if value or value == 0}
     kept = {key: _bounded(value) for key, value in said.items() if value is not False}
-    return Shown(kind, clip(text) or "(nothing)", kept)
+    return Shown(kind, _unicode(clip(text)) or "(nothing)", kept)
 
 
 def _bounded(value: Any) -> Any:
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool | int):
         return value
-    return clip(value if isinstance(value, str) else json.dumps(value), _VALUE_CHARACTERS)
+    text = value if isinstance(value, str) else json.dumps(value)
+    return _unicode(clip(text, _VALUE_CHARACTERS))
+
+
+def _unicode(text: str) -> str:
+    """The text without halves of characters, which JSON can hold and no file can."""
+    return text.encode(errors="replace").decode()
 
 
 def _text(value: Any) -> str:

@@ -1,6 +1,6 @@
 """The runner's lines: `<kind> <turns> <JSON>`. Whatever is not one is kept apart."""
 
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
 
 from pydantic import Field, ValidationError
 
@@ -13,6 +13,7 @@ LINE_BYTES = 16 * MIB
 STRAY_BYTES = 4 * MIB
 
 _TURN_DIGITS = 6
+_Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Ready(Record):
@@ -20,9 +21,9 @@ class Ready(Record):
 
     sdk: str = Field(max_length=100)
     python: str = Field(max_length=100)
-    import_seconds: float
-    startup_seconds: float
-    cpu_seconds: float
+    import_seconds: _Seconds
+    startup_seconds: _Seconds
+    cpu_seconds: _Seconds
     memory_bytes: int
 
 
@@ -35,7 +36,7 @@ class End(Record):
     tool_calls: int = Field(ge=0)
     prompt_tokens: int = Field(ge=0)
     generated_tokens: int = Field(ge=0)
-    cpu_seconds: float
+    cpu_seconds: _Seconds
     memory_bytes: int
 
     def ending(self, most_turns: int) -> Ending:

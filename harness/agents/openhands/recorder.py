@@ -46,12 +46,13 @@ class Recorder:
         self._keep(line)
         try:
             value = json.loads(line)
+            entries = list(shown(value)) if isinstance(value, dict) else None
         except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            self.note(f"an event that is no JSON object: {line[:200].decode(errors='replace')}")
+            entries = None
+        if entries is None:
+            self.note(f"an event that is not readable: {line[:200].decode(errors='replace')}")
             return
-        for entry in shown(value):
+        for entry in entries:
             self._send(entry.kind, entry.text, entry.data)
 
     def note(self, text: str, **data: Any) -> None:

@@ -96,7 +96,8 @@ def test_what_is_no_line_is_kept_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{", b"[]", b"3", b"null", b'"x"', b"[" * 100_000, b'{"sdk": 1}']
+    "text",
+    [b"", b"{", b"[]", b"3", b"null", b'"x"', b"[" * 100_000, b'{"sdk": 1}', b'{"turns": NaN}'],
 )
 @pytest.mark.parametrize("kind", [b"event", b"ready", b"end"])
 def test_malformed_lines_are_noted(tmp_path: Path, kind: bytes, text: bytes) -> None:
@@ -104,6 +105,17 @@ def test_malformed_lines_are_noted(tmp_path: Path, kind: bytes, text: bytes) -> 
     assert not done.ended
     assert done.ready == (kind == b"ready")
     assert [event.kind for event in done.events] == ["note"]
+
+
+def test_text_of_half_characters_and_deep_lists_can_be_written(tmp_path: Path) -> None:
+    half = b'event 1 {"kind": "AgentErrorEvent", "error": "a\\ud800b", "tool_name": "\\udfff"}\n'
+    deep = b"[" * 900 + b"]" * 900
+    nested = b'event 1 {"kind": "ActionEvent", "thought": ' + deep + b"}\n"
+    done = read(tmp_path, half, nested)
+    assert done.events[0].text == "a?b"
+    assert len(done.events) == 2
+    for event in done.events:
+        event.model_dump_json()
 
 
 def test_the_end_has_a_known_reason(tmp_path: Path) -> None:
