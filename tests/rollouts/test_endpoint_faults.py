@@ -83,8 +83,17 @@ def test_mini(tmp_path: Path, fault: Fault) -> None:
     assert made.tries == (3 if R.INFRASTRUCTURE in fault.ends else 1)
 
 
+# What differs from mini: starting OpenHands takes seconds, and the gateway is the same.
+OPENHANDS = [
+    fault
+    for fault in faults(call_tools(("finish", '{"message": "Done."}')))
+    if fault.name.startswith(("429 storm that passes", "500 always", "context", "malformed"))
+    or fault.name == "hang past the wall clock"
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", faults(call_tools(("finish", '{"message": "Done."}'))), ids=str)
+@pytest.mark.parametrize("fault", OPENHANDS, ids=str)
 def test_openhands(tmp_path: Path, fault: Fault) -> None:
     pytest.importorskip("uv", reason="the toolchain is built with uv")
     made = attempt(tmp_path, "openhands", fault, prompt="standard")
