@@ -10,6 +10,7 @@ import typer
 from harness.cli.common import JSON_OPTION
 
 if TYPE_CHECKING:
+    from harness.environments.prune import Item
     from harness.environments.verify import Verified
     from harness.records import Instance
 
@@ -237,6 +238,58 @@ def lint(
             typer.echo(f"missing   {name}: build it with: harness env build")
         typer.echo(f"{len(reports) - len(bad)} of {len(reports)} images pass")
     if bad or not reports:
+        raise typer.Exit(1)
+
+
+@app.command()
+def prune(
+    budget: Annotated[
+        str | None, typer.Option("--disk-budget", help="What may stay: 40GB, 500MiB.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Remove all that is not in use.")
+    ] = False,
+    sandbox: Annotated[
+        Literal["docker", "process", "all"], typer.Option(help="Whose images.")
+    ] = "all",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show, remove nothing.")] = False,
+    as_json: JSON_OPTION = False,
+) -> None:
+    """Remove images, toolchain volumes and archives, least recently used first, to fit a budget.
+
+    Only what this project made or pulled. What is in use, or what an image that stays needs, stays;
+    a shared layer is freed when nothing has it any more.
+
+    \b
+    Examples:
+      harness env prune --disk-budget 40GB --dry-run
+      harness env prune --all --sandbox process
+    """
+    from harness.environments.inventory import docker_items, process_items
+    from harness.environments.prune import PruneReport, parse_size
+    from harness.environments.prune import prune as prune_items
+
+    if (budget is None) != everything:
+        raise typer.BadParameter("give either --disk-budget SIZE or --all")
+
+    def collect() -> "tuple[list[Item], list[str]]":
+        items, foreign = ([], []) if sandbox == "process" else docker_items()
+        return items + (process_items() if sandbox != "docker" else []), foreign
+
+    report: PruneReport = prune_items(collect, parse_size(budget) if budget else 0, dry_run=dry_run)
+    if as_json:
+        typer.echo(report.model_dump_json(indent=1))
+    else:
+        for each in report.removed:
+            what = each.error or f"{each.freed_bytes / 1e6:9.1f} MB"
+            typer.echo(f"{what}  {each.kind:<8} {each.name}")
+        for name in report.kept_in_use:
+            typer.echo(f"   in use     {name}")
+        verb = "would take" if dry_run else "take"
+        typer.echo(
+            f"images {verb} {report.after_bytes / 1e9:.2f} GB ({report.before_bytes / 1e9:.2f})"
+        )
+    if report.after_bytes > report.budget_bytes and budget:
         raise typer.Exit(1)
 
 
