@@ -137,11 +137,19 @@ class GoldModel:
         self._scripts = {"".join(one.problem_statement.split()): script(one) for one in chosen}
         self._free = threading.Event()
         self._free.set()
+        self._held = 0
+        self._changed = threading.Condition()
         self.endpoint = Endpoint(base_url="", model="")
 
     def hold(self) -> None:
         """Let calls wait from now on."""
+        self._held = 0
         self._free.clear()
+
+    def wait_for_calls(self, count: int) -> None:
+        """Wait until so many calls have come while it was held."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._held == count, 120), self._held
 
     def release(self) -> None:
         """Answer again."""
@@ -149,7 +157,11 @@ class GoldModel:
 
     def answer(self, request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
         """Status, headers and body for a chat request."""
-        self._free.wait(120)
+        if not self._free.is_set():
+            with self._changed:
+                self._held += 1
+                self._changed.notify_all()
+            self._free.wait(120)
         message = {"role": "assistant"} | answer(request, self._scripts)
         choice = {"index": 0, "finish_reason": "stop", "message": message}
         usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}

@@ -2,10 +2,9 @@
 
 import sqlite3
 import threading
-import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,13 +55,6 @@ def run_id() -> Iterator[str]:
     name = f"test-{uuid.uuid4().hex[:12]}"
     yield name
     assert leftovers(real_instance("process").provider, name) == []
-
-
-def wait_for(met: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
 
 
 def test_gold_resolves_and_its_files_are_there(kind: Kind, run_id: str, tmp_path: Path) -> None:
@@ -125,7 +117,8 @@ def test_a_killed_node_changes_no_result(cluster: RayCluster, run_id: str, tmp_p
             work_through(calm, order, worker, seeds=2)
 
         def kill() -> None:
-            wait_for(lambda: {*cluster.busy("make")} == {"head", "second"})
+            model.wait_for_calls(2)
+            assert {*cluster.busy("make")} == {"head", "second"}
             cluster.kill_second()
             model.release()
 
@@ -158,11 +151,9 @@ def test_what_is_lost_twice_is_an_infrastructure_failure(
         model.hold()
 
         def kill_twice() -> None:
-            wait_for(lambda: bool(cluster.busy("make")))
-            first = cluster.busy("make")
-            cluster.kill(first.values())
-            wait_for(lambda: bool(cluster.busy("make")) and cluster.busy("make") != first)
-            cluster.kill(cluster.busy("make").values())
+            for calls in (1, 2):
+                model.wait_for_calls(calls)
+                cluster.kill(cluster.busy("make").values())
 
         killer = threading.Thread(target=kill_twice)
         with executor("ray", order) as worker:

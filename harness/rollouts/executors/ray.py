@@ -191,12 +191,8 @@ class RayExecutor:
     def _task(self, work: Callable[..., object], **options: object) -> Any:
         import ray
 
-        root = Path(harness.__file__).parent.parent
-        return ray.remote(work).options(
-            max_retries=0,
-            runtime_env={"env_vars": {"PYTHONPATH": f"{root}:${{PYTHONPATH}}"}},
-            **{"num_cpus": self._cpus, **options},
-        )
+        given = {"max_retries": 0, "num_cpus": self._cpus, "runtime_env": _environment()}
+        return ray.remote(work).options(**(given | options))
 
     @property
     def _cpus(self) -> float:
@@ -217,14 +213,17 @@ class RayExecutor:
     def _disconnect(self) -> None:
         import ray
 
-        ray.shutdown()
+        self._parcel = ()
+        if self._connected:
+            ray.shutdown()
 
 
 def _starts(error: _LostError | FilesError) -> int:
     return STARTS if isinstance(error, _LostError) else 1
 
 
-def _connect() -> None:
+def _connect() -> bool:
+    """Connect to a cluster; False when this process is connected already, and stays so."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -236,11 +235,22 @@ def _connect() -> None:
     # What Ray has to say of dying nodes goes to standard output, where --json belongs.
     ray._private.worker._worker_logs_enabled = False
     try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env=_environment(),
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = os.environ.get("RAY_ADDRESS", "this machine")
         raise ConfigError(f"no Ray cluster at {where}: {error}") from error
     return True
+
+
+def _environment() -> dict[str, dict[str, str]]:
+    """What workers need to find this package where it is not installed, as in a checkout."""
+    root = Path(harness.__file__).parent.parent
+    return {"env_vars": {"PYTHONPATH": f"{root}:${{PYTHONPATH}}"}}
 
 
 def _is_loopback(url: str) -> bool:
