@@ -50,6 +50,8 @@ class _Calls(BaseModel):
 
     prompt_tokens: int = Field(0, ge=0)
     generated_tokens: int = Field(0, ge=0)
+    cpu_seconds: float = Field(0.0, allow_inf_nan=False)
+    memory_bytes: int = 0
     refusal: _Refusal | None = None
 
 
@@ -142,7 +144,8 @@ def _ending(conversation: ServerConversation, result: ExecResult) -> Ending:
         prompt_tokens=calls.prompt_tokens,
         generated_tokens=calls.generated_tokens,
     )
-    return Ending(reason=reason, detail=detail, usage=usage)
+    figures = {"cpu_seconds": calls.cpu_seconds, "memory_bytes": calls.memory_bytes}
+    return Ending(reason=reason, detail=detail, usage=usage, figures=figures)
 
 
 def _last_call(result: ExecResult) -> _Calls:

@@ -151,7 +151,10 @@ class ServerClient:
                     async for message in socket:
                         yield _parse(RemoteEvent, self._count(message), "a live event")
 
-                yield heard()
+                try:
+                    yield heard()
+                finally:
+                    socket.transport.abort()  # a polite end waits for the other side
         except (OSError, WebSocketException) as error:
             raise ConnectionLostError(f"the live events broke off: {_text(error)}") from error
         raise ConnectionLostError("the server closed the live events")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import uuid
 from contextlib import suppress
 from typing import Any
@@ -72,13 +73,15 @@ class ServerConversation:
             stuck_detection=spec.stuck_detection,
             tool_module_qualnames=dict(zip(names, spec.modules, strict=True)),
         )
+        began = time.monotonic()
         try:
             async with asyncio.timeout(spec.startup_seconds):
                 info = await client.ready()
                 await client.start(request)
         except TimeoutError:
             raise ServerError(f"no agent-server within {spec.startup_seconds:g} s") from None
-        self._recorder.note(f"OpenHands agent-server {info.version}")
+        seconds = round(time.monotonic() - began, 3)
+        self._recorder.note(f"OpenHands agent-server {info.version}", startup_seconds=seconds)
         self.began = True
 
     async def _follow(self, client: ServerClient) -> Status:
@@ -97,7 +100,7 @@ class ServerConversation:
             return Status.RUNNING
         finally:
             following.cancel()
-            await asyncio.wait({following})
+            await asyncio.gather(following, return_exceptions=True)
 
     async def _run(
         self, client: ServerClient, feed: EventFeed, following: asyncio.Task[None]
