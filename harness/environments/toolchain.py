@@ -50,6 +50,9 @@ class Toolchain(Record):
     digest: str
     versions: dict[str, str]
 
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
 
 def recipe_root() -> Path:
     """The folder with `build.sh` and the lock: package data when installed, else the checkout's.

@@ -2,10 +2,12 @@
 
 import fcntl
 import io
+import os
 import subprocess
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,8 +50,20 @@ def ensure_image(toolchain: Toolchain) -> str:
 def ensure_volume(toolchain: Toolchain, *, force: bool = False) -> str:
     """The name of the toolchain's volume, filled from the image when the engine lacks it.
 
-    A volume whose filling was cut short is filled again, with `force` every one. Raises ImageError.
+    A volume whose filling was cut short is filled again, with `force` every one. An engine is asked
+    once per process. Raises ImageError.
     """
+    if force:
+        _make_volume(toolchain, force=True)
+    return _made_volume(toolchain, os.environ.get("DOCKER_HOST", ""))
+
+
+@cache
+def _made_volume(toolchain: Toolchain, engine: str) -> str:
+    return _make_volume(toolchain, force=False)
+
+
+def _make_volume(toolchain: Toolchain, *, force: bool) -> str:
     from docker.errors import DockerException
 
     client = connect()

@@ -1,6 +1,5 @@
 """The toolchain as an image and a volume, and in images with an older libc or no Python."""
 
-import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -109,13 +108,19 @@ def test_a_toolchain_can_be_taken_out_of_an_image(
     taken = build_toolchain(image=image, on_progress=print)
     assert taken.digest == small.digest
     assert differences(taken.root) == ()
-    shutil.rmtree(taken.root)
+
+
+def test_an_image_that_holds_something_else_is_refused(
+    small: Toolchain, bullseye: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_TOOLCHAIN", str(tmp_path / "taken" / "tree"))
+    monkeypatch.setattr(toolchain_build, "recipe_root", lambda: small.root)
+    (small.root / "bin/python").write_text("tampered")
+    with pytest.raises(ImageError, match="not as it was built: bin/python was changed"):
+        build_toolchain(image=ensure_image(small), on_progress=print)
     with pytest.raises(ImageError, match="no toolchain can be taken out"):
-        build_toolchain(image=base_name(), on_progress=print)
-
-
-def base_name() -> str:
-    return base_image(connect(), "bullseye", cache=cache_root(), on_progress=print)
+        build_toolchain(image=bullseye, on_progress=print)
+    assert list((tmp_path / "taken").iterdir()) == [tmp_path / "taken" / ".lock"]
 
 
 @pytest.mark.slow
