@@ -43,7 +43,7 @@ from typing import Any, Literal
 Status = Literal["answered", "refused", "rejected", "failed", "cut", "cancelled"]
 IdsFrom = Literal["endpoint", "retokenised", "none"]
 
-_FLUSH_BYTES = 512 * 1024
+_FLUSH_BYTES = 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -125,7 +125,11 @@ class CallWriter:
         try:
             if self._file is None:
                 self._file = pq.ParquetWriter(
-                    self._path, schema(), compression="zstd", use_dictionary=_DICTIONARY
+                    self._path,
+                    schema(),
+                    compression="zstd",
+                    use_dictionary=_DICTIONARY,
+                    write_statistics=False,
                 )
             self._file.write_table(_table(rows))
         except OSError as error:

@@ -71,7 +71,7 @@ class AttemptDoor:
 
     async def close(self) -> DoorReport:
         """Cancel what is under way and finish the record."""
-        self._server.refuse()
+        await self._server.refuse()
         for handler in self._handlers:
             handler.cancel()
         await asyncio.gather(*self._handlers, return_exceptions=True)
@@ -209,7 +209,7 @@ class AttemptDoor:
 
     async def _asked(self, request: web.BaseRequest) -> Json:
         body = await read_body(request, self._line.options)
-        if body.count(b"[") + body.count(b"{") > _MOST_BRACKETS:
+        if len(body) > _MOST_BRACKETS < body.count(b"[") + body.count(b"{"):
             raise bad_request("the body has too many lists and objects", status=413)
         try:
             return check(orjson.loads(body))

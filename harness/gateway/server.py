@@ -49,27 +49,32 @@ class SocketServer:
 
     def start(self, path: Path) -> None:
         """Listen. Raises SocketPathError."""
-        if len(str(path).encode()) > _SUN_PATH:
-            raise SocketPathError(
-                f"{path} is longer than the {_SUN_PATH} bytes of a Unix socket's path: "
-                "set SWE_HARNESS_SOCKETS to a short folder"
-            )
-        self._listener.bind(str(path))
-        path.chmod(0o666)
-        self._listener.listen(_BACKLOG)
+        try:
+            if len(str(path).encode()) > _SUN_PATH:
+                raise SocketPathError(
+                    f"{path} is longer than the {_SUN_PATH} bytes of a Unix socket's path: "
+                    "set SWE_HARNESS_SOCKETS to a short folder"
+                )
+            self._listener.bind(str(path))
+            path.chmod(0o666)
+            self._listener.listen(_BACKLOG)
+        except OSError:
+            self._listener.close()
+            raise
         self._listener.setblocking(False)
         self._accepting = asyncio.create_task(self._accept())
 
-    def refuse(self) -> None:
+    async def refuse(self) -> None:
         """Take no more connections and requests."""
         if self._accepting is not None:
             self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
         self._listener.close()
         self._http.pre_shutdown()
 
     async def close(self) -> None:
         """Close the socket and every connection."""
-        self.refuse()
+        await self.refuse()
         await self._http.shutdown(_SHUTDOWN_SECONDS)
 
     async def _accept(self) -> None:

@@ -93,12 +93,11 @@ def test_calls_do_not_wait_for_ever() -> None:
 
 def test_an_endpoint_that_restarts_loses_no_attempt(tmp_path: Path) -> None:
     """Down for a while, it sees probes and no storm; then everything is answered."""
-    down_until = time.monotonic() + 0.8
-    seen = []
+    seen: list[float] = []
 
     async def step(endpoint: Scripted, request: web.Request, body: Json) -> web.StreamResponse:
         seen.append(time.monotonic())
-        if seen[-1] < down_until:
+        if seen[-1] < seen[0] + 0.8:
             return refusal(503, "starting")
         return await answer(endpoint, request, body, {"content": "up"})
 
@@ -106,7 +105,7 @@ def test_an_endpoint_that_restarts_loses_no_attempt(tmp_path: Path) -> None:
     with attempt(tmp_path, step, options=options) as one:
         assert one.ask().status_code == 200
         report, [row] = one.end()
-    assert row.retries < 10
+    assert 3 <= row.retries < 10
     assert report.ended is None
 
 
