@@ -16,6 +16,7 @@ from harness.environments.build_container import BuildContainer, remove_leftover
 from harness.environments.engine import connect, find_image, image_id, remove_replaced
 from harness.environments.environment_images import environment_image, recipe_labels
 from harness.environments.errors import ImageError
+from harness.environments.pull import Puller, Reference
 from harness.environments.recipe import Recipe, RecipeError, recipe_for
 from harness.environments.repository import find_mirror, snapshot, verify
 from harness.environments.source import materialise
@@ -32,7 +33,7 @@ class BuildResult(Record):
 
     instance_id: str
     image: str
-    status: Literal["built", "present", "failed"]
+    status: Literal["built", "pulled", "present", "failed"]
     digest: str = ""
     seconds: float = 0.0
     size_bytes: int = 0
@@ -40,9 +41,10 @@ class BuildResult(Record):
 
 
 def image_name(instance: Instance) -> str:
-    """The row's `image`; for rows without, the name that upstream would give it."""
+    """The row's `image` without digest, or, for rows without, the name that upstream has."""
     upstream = instance.instance_id.lower().replace("__", "_1776_")
-    return instance.image or f"swebench/sweb.eval.x86_64.{upstream}:latest"
+    image = instance.image or f"swebench/sweb.eval.x86_64.{upstream}:latest"
+    return Reference.parse(image).local if "@" in image else image
 
 
 def build_images(
@@ -53,6 +55,7 @@ def build_images(
     cache: Path,
     force: bool = False,
     environments: str = OWN_NAMES,
+    puller: Puller | None = None,
     on_progress: Callable[[str], None],
 ) -> list[BuildResult]:
     """Build the images of instances that the engine does not have yet.
@@ -60,12 +63,13 @@ def build_images(
     `repos` holds local mirrors of the upstream repositories (see `find_mirror`); recipes with an
     sdist do without. An image is present when it was built for the same base commit by the same
     recipe and layout, or when it was not built here at all (pulled); `force` rebuilds those too.
-    `environments` is what the names of environment images start with.
+    `environments` is what the names of environment images start with. What `puller` can pull is not
+    built.
     An image that fails does not stop the others. Raises ImageError when no engine answers.
     """
     client = connect()
     remove_leftovers(client)
-    builder = _Builder(client, recipes, repos, cache, force, environments, on_progress)
+    builder = _Builder(client, recipes, repos, cache, force, environments, puller, on_progress)
     return [builder.build(instance) for instance in instances]
 
 
@@ -80,6 +84,7 @@ class _Builder:
         cache: Path,
         force: bool,
         prefix: str,
+        puller: Puller | None,
         on_progress: Callable[[str], None],
     ) -> None:
         self._client = client
@@ -88,6 +93,7 @@ class _Builder:
         self._cache = cache
         self._force = force
         self._prefix = prefix
+        self._puller = puller
         self._on_progress = on_progress
         self._environments: dict[str, str | ImageError] = {}
 
@@ -96,11 +102,12 @@ class _Builder:
 
         began = time.monotonic()
         image = image_name(instance)
-        status: Literal["built", "present"] = "present"
+        status: Literal["built", "pulled", "present"] = "present"
         try:
             if not self._is_present(instance):
-                self._build(instance)
-                status = "built"
+                status = "pulled" if self._pull(instance) else "built"
+                if status == "built":
+                    self._build(instance)
             found = self._client.images.get(image)
         except (ImageError, RecipeError, DockerException, OSError) as error:
             self._on_progress(f"{instance.instance_id}: failed: {error}")
@@ -129,6 +136,18 @@ class _Builder:
             return True
         labels = _instance_labels(instance, recipe_for(instance, self._recipes))
         return labels.items() <= found.labels.items()
+
+    def _pull(self, instance: Instance) -> bool:
+        """Pull what can be pulled; whether that worked."""
+        image = instance.image or image_name(instance)
+        if self._puller is None or not self._puller.wants(instance.instance_id, image):
+            return False
+        try:
+            self._puller.pull(instance.instance_id, image)
+        except ImageError as error:
+            self._on_progress(f"{instance.instance_id}: {error}; building it from its recipe")
+            return False
+        return True
 
     def _build(self, instance: Instance) -> None:
         image = image_name(instance)

@@ -9,7 +9,9 @@ from typing import Literal
 from harness.environments.docker_images import BuildResult, build_images, image_name
 from harness.environments.engine import connect, find_image
 from harness.environments.errors import ImageError
+from harness.environments.lock import load_locks
 from harness.environments.process_images import build_process_image, image_folder
+from harness.environments.pull import Puller
 from harness.environments.recipe import RecipeError, load_recipes, recipe_for
 from harness.records import Instance
 from harness.records.cache import cache_root
@@ -42,7 +44,7 @@ def find_images(
                 recipe = recipe_for(instance, recipes)
                 reference = str(build_process_image(instance, recipe, cache_root(), on_progress))
             else:
-                reference = instance.image or ""
+                reference = _named(instance, provider)
             images.digests[instance.instance_id] = provider.digest(reference)
             images.references[instance.instance_id] = reference
         except ImageMissingError as error:
@@ -50,6 +52,15 @@ def find_images(
         except (RecipeError, ImageError) as error:
             images.problems[instance.instance_id] = str(error)
     return images
+
+
+def _named(instance: Instance, provider: SandboxProvider) -> str:
+    """The row's image; where its digest was not pulled, what was built under the name."""
+    try:
+        provider.digest(instance.image or "")
+    except ImageMissingError:
+        return image_name(instance)
+    return instance.image or ""
 
 
 def present_images(
@@ -71,15 +82,27 @@ def present_images(
     return found
 
 
+def _puller(registry: str, on_progress: Progress, *, unpinned: bool) -> Puller:
+    rows = load_locks(manifests_root() / "locks", "docker").rows
+    digests = {name: row.registry_digest for name, row in rows.items() if row.registry_digest}
+    return Puller(connect(), registry, digests, unpinned, on_progress)
+
+
 def build_all(
     instances: Sequence[Instance],
     *,
     kind: Literal["docker", "process"],
     repos: Path | None,
     force: bool,
+    pull: bool = False,
+    registry: str = "",
     on_progress: Progress,
 ) -> list[BuildResult]:
-    """Build the images of instances for one kind of sandbox; one that fails stops no other."""
+    """Build the images of instances for one kind of sandbox; one that fails stops no other.
+
+    Docker images whose row or lock has a registry's digest are pulled, where one answers: with
+    `registry`, that one; with `pull`, those without a digest, too, by tag.
+    """
     recipes = load_recipes(manifests_root() / "environments")
     if kind == "docker":
         return build_images(
@@ -88,6 +111,7 @@ def build_all(
             repos=repos,
             cache=cache_root(),
             force=force,
+            puller=_puller(registry, on_progress, unpinned=pull),
             on_progress=on_progress,
         )
     results = []
