@@ -42,7 +42,7 @@ def view(folder: Path, user: User, *, network: bool, shm_bytes: int) -> list[str
             options += ["--cap-add", capability]
     else:
         options += ["--unshare-user"]
-    options += ["--proc", "/proc", "--dev", "/dev"]
+    options += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
     options += ["--size", str(shm_bytes), "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108
     options += ["--remount-ro", "/dev", "--ro-bind", "/usr", "/usr"]
     for path in (Path("/", name) for name in _SYSTEM):

@@ -8,14 +8,15 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from harness.sandboxes.base import MIB, ImageMissingError, Limits, SandboxFailure
+from harness.sandboxes.base import MIB, Bind, ImageMissingError, Limits, SandboxFailure
 from harness.sandboxes.host import processes_with_argument
 from harness.sandboxes.process import Mount, ProcessImage, ProcessProvider, ProcessSandbox
+from harness.sandboxes.process_state import remove
 from tests.conformance.sandbox_kinds import Kind, process_kind
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing")
@@ -35,7 +36,11 @@ def start(kind: Kind) -> Start:
     """Starts a sandbox of the image with more mounts and environment."""
 
     def start(
-        *mounts: tuple[Path, str, str], limits: Limits = LIMITS, network: bool = False, **env: str
+        *mounts: tuple[Path, str, str],
+        limits: Limits = LIMITS,
+        network: bool = False,
+        binds: Sequence[Bind] = (),
+        **env: str,
     ) -> ProcessSandbox:
         folder = Path(kind.image)
         image = ProcessImage(
@@ -50,7 +55,9 @@ def start(kind: Kind) -> Start:
             env=env,
         )
         image.save(folder)
-        sandbox = kind.provider.start(kind.image, limits=limits, owner="test", network=network)
+        sandbox = kind.provider.start(
+            kind.image, limits=limits, owner="test", network=network, binds=binds
+        )
         assert isinstance(sandbox, ProcessSandbox)
         return sandbox
 
@@ -95,6 +102,40 @@ def test_a_mount_that_is_missing(start: Start, kind: Kind, tmp_path: Path) -> No
     with pytest.raises(ImageMissingError, match="gone"):
         start((tmp_path / "gone", "/opt/gone", "ro"))
     assert kind.left("test") == []
+
+
+@pytest.mark.parametrize(
+    ("targets", "why"),
+    [
+        (["/testbed/x"], "inside /testbed"),
+        (["/testbed"], "inside /testbed"),
+        (["/tmp/x"], "inside /tmp"),
+        (["/var/tmp/x"], "inside /var/tmp"),
+        (["/home/sandbox/x"], "inside /home/sandbox"),
+        (["/opt/writable", "/opt/writable/x"], "inside /opt/writable"),
+        (["/opt/x", "/opt/writable", "/opt/writable"], "inside /opt/writable"),
+        (["/proc/x"], "belongs to the system"),
+        (["/usr/bin"], "belongs to the system"),
+        (["/opt/../usr"], "without detours"),
+    ],
+)
+def test_a_bind_in_a_place_that_commands_could_move(
+    start: Start, kind: Kind, tmp_path: Path, targets: list[str], why: str
+) -> None:
+    binds = [
+        Bind(source=str(tmp_path), target=target, writable="writable" in target)
+        for target in targets
+    ]
+    with pytest.raises(SandboxFailure, match=why):
+        start(binds=binds)
+    assert kind.left("test") == []
+
+
+def test_a_bind_inside_what_the_image_has(start: Start, tmp_path: Path) -> None:
+    tree = _tree(tmp_path / "tree")
+    bind = Bind(source=str(_tree(tmp_path / "other") / "tool"), target="/opt/tree/sub/file")
+    with start((tree, "/opt/tree", "ro"), binds=[bind]) as sandbox:
+        assert sandbox.exec("cat /opt/tree/sub/file", timeout=30).text.startswith("#!/bin/sh")
 
 
 def test_the_environment_of_the_image(start: Start) -> None:
@@ -322,6 +363,6 @@ def test_the_contract_holds_without_root(tmp_path_factory: pytest.TempPathFactor
         options += ["-p", "no:cacheprovider", f"--basetemp={home}/tests"]
         done = subprocess.run([*python, "pytest", *options], capture_output=True, text=True)
     finally:
-        shutil.rmtree(home)
+        remove(home)
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout

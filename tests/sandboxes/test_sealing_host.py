@@ -9,6 +9,7 @@ import pytest
 
 from harness.sandboxes.base import MIB, Bind, ExecResult, Limits, Sandbox
 from harness.sandboxes.docker import DockerSandbox
+from harness.sandboxes.process_state import remove
 from tests.conformance.sandbox_kinds import Kind
 
 Run = Callable[..., ExecResult]
@@ -189,7 +190,6 @@ END
     assert not [
         line for line in Path("/proc/mounts").read_text().splitlines() if str(bound) in line
     ]
-    os.chmod(bound, 0o700)  # noqa: PTH101
-    names = [os.fsencode(path) for path in bound.iterdir()]
-    assert len(names) == 6
-    os.system(f"rm -rf '{bound}'")
+    bound.chmod(0o700)
+    assert len(list(bound.iterdir())) == 6
+    remove(bound)

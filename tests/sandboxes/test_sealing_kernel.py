@@ -92,10 +92,10 @@ _CALLS = {
         check(libc.open_by_handle_at(os.open("/", os.O_RDONLY), handle, 0))
     """,
     "become another user": """
-        if os.getuid() == 0:
-            os.setuid(1)
-        else:
-            os.setuid(0)
+        try:
+            os.setuid(1 if os.getuid() == 0 else 0)
+        except OSError as error:  # EINVAL where it has no other user
+            raise PermissionError(1, "") from error
     """,
     "real-time priority": "os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))",
     "a better priority": "os.setpriority(os.PRIO_PROCESS, 0, -20)",
@@ -165,9 +165,7 @@ raise OSError("found " + ",".join(found))
 
 def test_nothing_of_the_kernel_is_written(sandbox: Sandbox) -> None:
     code = _OPEN_ALL.replace("MODE", "0o222").replace("FLAGS", "os.O_WRONLY")
-    found = refusals(sandbox, {"write": code})["write"]
-    # belongs to the sandbox's own pid namespace, and is refused when it is written
-    assert found in ("found ", "found /proc/sys/kernel/ns_last_pid"), found
+    assert refusals(sandbox, {"write": code}) == {"write": "found "}
 
 
 def test_what_only_root_reads_is_not_read(sandbox: Sandbox) -> None:
