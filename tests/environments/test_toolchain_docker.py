@@ -1,5 +1,7 @@
 """The toolchain as an image and a volume, and in images with an older libc or no Python."""
 
+import io
+import tarfile
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -87,12 +89,32 @@ def test_a_volume_that_was_cut_short_is_filled_again(
     client.volumes.create(volume_name(small))
     ensure_image(small)
     name = ensure_volume(small)
-    container = client.containers.create(
-        ensure_image(small), volumes={name: {"bind": TOOLCHAIN_FOLDER, "mode": "ro"}}
-    )
+    assert paths_in(client, small, name) >= {FILLED, FACTS, "bin/python"}
+
+
+def test_force_fills_a_spoilt_volume_again(client: DockerClient, small: Toolchain) -> None:
+    name = ensure_volume(small)
+    spoil = client.containers.create(ensure_image(small), volumes=mounted(name))
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as writer:
+        writer.addfile(tarfile.TarInfo("spoilt"))
+    spoil.put_archive(TOOLCHAIN_FOLDER, archive.getvalue())
+    spoil.remove()
+    assert "spoilt" in paths_in(client, small, ensure_volume(small))
+    assert "spoilt" not in paths_in(client, small, ensure_volume(small, force=True))
+
+
+def mounted(name: str) -> dict[str, dict[str, str]]:
+    return {name: {"bind": TOOLCHAIN_FOLDER, "mode": "rw"}}
+
+
+def paths_in(client: DockerClient, toolchain: Toolchain, name: str) -> set[str]:
+    """The files of a volume, seen through a container that never starts."""
+    container = client.containers.create(ensure_image(toolchain), volumes=mounted(name))
     try:
-        for path in (FILLED, FACTS, "bin/python"):
-            container.get_archive(f"{TOOLCHAIN_FOLDER}/{path}")
+        blocks, _ = container.get_archive(TOOLCHAIN_FOLDER)
+        with tarfile.open(fileobj=io.BytesIO(b"".join(blocks))) as archive:
+            return {path.partition("/")[2] for path in archive.getnames()}
     finally:
         container.remove()
 
