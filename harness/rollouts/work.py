@@ -62,7 +62,10 @@ class WorkOrder(Record):
 class Workshop:
     """Makes and grades attempts of one run. Safe to use from several threads."""
 
-    def __init__(self, order: WorkOrder, provider: SandboxProvider) -> None:
+    def __init__(
+        self, order: WorkOrder, provider: SandboxProvider, *, sockets: Path | None = None
+    ) -> None:
+        """`sockets`: see `Gateway`."""
         config = order.config
         self._order = order
         self._provider = provider
@@ -73,7 +76,9 @@ class Workshop:
             owner=config.id,
             cache=GradeCache(order.cache) if order.cache else None,
         )
-        self._gateway = Gateway(order.endpoint, config.gateway) if order.endpoint else None
+        self._gateway: Gateway | None = None
+        if order.endpoint:
+            self._gateway = Gateway(order.endpoint, config.gateway, sockets=sockets)
 
     def __enter__(self) -> Self:
         self._agent.prepare(lambda line: None)

@@ -1,7 +1,9 @@
 """A real Ray cluster of two nodes on this machine."""
 
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +20,14 @@ class RayCluster:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
-        node = {"num_cpus": 1, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
+        # A short path, for sockets are below it.
+        self._files = tempfile.mkdtemp(prefix="ray-")
+        node: dict[str, Any] = {
+            "num_cpus": 1,
+            "object_store_memory": _STORE_BYTES,
+            "include_dashboard": False,
+            "temp_dir": self._files,
+        }
         self._cluster = Cluster(initialize_head=True, head_node_args=node)
         self._node = node
         self._second: Any = self._cluster.add_node(**node)
@@ -55,6 +64,7 @@ class RayCluster:
     def close(self) -> None:
         """End all of it."""
         self._cluster.shutdown()
+        shutil.rmtree(self._files)
 
 
 @contextmanager

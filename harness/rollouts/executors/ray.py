@@ -24,7 +24,7 @@ STARTS = 2
 """Starts of an attempt whose machine is lost each time."""
 _PATIENCE = 60.0  # seconds between looks whether any machine is left
 _LOOKS = 5
-_NODE_SECONDS = 300.0  # for a node to get ready or to clean up
+_NODE_SECONDS = 1800.0  # for a node to make what it lacks, or to clean up
 
 
 class _LostError(Exception):

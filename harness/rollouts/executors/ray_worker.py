@@ -13,6 +13,7 @@ from typing import Any, Literal
 import harness
 from harness.agents import make_agent
 from harness.config import ConfigError
+from harness.gateway.gateway import SOCKETS_VARIABLE
 from harness.records import Attempt
 from harness.records.cache import cache_root
 from harness.rollouts.executors.ray_files import pack, unpack
@@ -25,6 +26,8 @@ from harness.sandboxes.process_state import abandoned, claim_folder, remove
 
 # Packages that only serve or train a model, which workers do not.
 _NOT_NEEDED = frozenset({"torch", "transformers"})
+# A path below which a gateway's socket still has fewer than the 107 bytes that it may have.
+_SHORT = 75
 
 
 @dataclass(frozen=True)
@@ -43,26 +46,24 @@ class Parcel:
 ParcelRef = Sequence[Any]
 """A Ray reference to a Parcel, in a sequence: only who opens it has it fetched."""
 
-_workshops: dict[str, Workshop] = {}
+_opened: dict[str, tuple[Parcel, SandboxProvider]] = {}
 
 
 def prepare(parcel: ParcelRef) -> None:
     """Make ready for the work. Raises ConfigError when this node cannot do it."""
-    _workshop(parcel)
+    _open(parcel)
 
 
 def make(parcel: ParcelRef, job: Job, lost: int) -> dict[str, bytes]:
     """Make an attempt; its files."""
-    workshop = _workshop(parcel)
-    with _draft() as folder, workshop:  # open no longer: Ray ends workers without a word
+    with _workshop(parcel) as (workshop, folder):
         workshop.make(job, folder, lost=lost)
         return pack(folder)
 
 
 def grade(parcel: ParcelRef, job: Job, attempt: Attempt, patch: str, lost: int) -> dict[str, bytes]:
     """Grade an attempt; the grade's files."""
-    workshop = _workshop(parcel)
-    with _draft() as folder:
+    with _workshop(parcel) as (workshop, folder):
         workshop.grade(job, attempt, patch, folder, lost=lost)
         return pack(folder)
 
@@ -86,6 +87,7 @@ def node_facts(order: WorkOrder, provider: SandboxProvider) -> dict[str, str]:
     versions = package_versions().items()
     facts |= {f"package {name}": value for name, value in versions if name not in _NOT_NEEDED}
     agent = make_agent(order.config.method.agent.kind, order.agent_options)
+    agent.prepare(lambda line: None)
     facts |= {f"agent's {name}": value for name, value in agent.facts().items()}
     for image in sorted(set(order.images.values())):
         try:
@@ -95,34 +97,43 @@ def node_facts(order: WorkOrder, provider: SandboxProvider) -> dict[str, str]:
     return facts
 
 
-def _workshop(parcel: ParcelRef) -> Workshop:
-    """This process's workshop for an order. Raises ConfigError, see `prepare`."""
+@contextmanager
+def _workshop(parcel: ParcelRef) -> Iterator[tuple[Workshop, Path]]:
+    """A workshop and a folder for one piece of work: Ray ends its processes without a word."""
+    content, provider = _open(parcel)
+    with _place(content) as (place, order):
+        long = len(os.fsencode(place)) > _SHORT
+        sockets = None if long or SOCKETS_VARIABLE in os.environ else place
+        with Workshop(order, provider, sockets=sockets) as workshop:
+            yield workshop, place / "draft"
+
+
+def _open(parcel: ParcelRef) -> tuple[Parcel, SandboxProvider]:
+    """The content of a parcel that this node can work on. Raises ConfigError, see `prepare`."""
     import ray
 
     (reference,) = parcel
     key: str = reference.hex()
-    if key not in _workshops:
+    if key not in _opened:
+        _opened.clear()
         # Ray blocks it, and what a sandbox runs would inherit that.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        _workshops.clear()
+        content: Parcel = ray.get(reference)
         try:
-            _workshops[key] = _new_workshop(ray.get(reference))
-        except (SandboxFailure, ConfigError, OSError, ValueError) as error:
+            provider = make_provider(content.order.config.sandbox)
+            clean(provider)
+            _check(content, provider)
+        except Exception as error:  # whatever it is, this node is the place to look
             where = f"{socket.gethostname()} ({ray.util.get_node_ip_address()})"
             raise ConfigError(f"Ray node {where} cannot work on this run: {error}") from None
-    return _workshops[key]
+        _opened[key] = content, provider
+    return _opened[key]
 
 
-def _new_workshop(parcel: Parcel) -> Workshop:
-    order = parcel.order
-    provider = make_provider(order.config.sandbox)
-    clean(provider)
-    if parcel.files:
-        folder, _ = claim_folder(_scratch(), "options")  # held as long as this process lives
-        unpack(parcel.files, folder)
-        brought = {name.partition("/")[0]: folder / name for name in parcel.files}
-        order = order.model_copy(update={"agent_options": {**order.agent_options, **brought}})
-    here = node_facts(order, provider)
+def _check(parcel: Parcel, provider: SandboxProvider) -> None:
+    """Raises ConfigError naming what differs from the driver's machine."""
+    with _place(parcel) as (_, order):
+        here = node_facts(order, provider)
     differing = [
         f"{name}: {parcel.facts.get(name)} at the driver, {here.get(name)} here"
         for name in sorted({*parcel.facts, *here})
@@ -131,17 +142,23 @@ def _new_workshop(parcel: Parcel) -> Workshop:
     if differing:
         more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
         raise ConfigError("; ".join(differing[:3]) + more)
-    return Workshop(order, provider)
 
 
 @contextmanager
-def _draft() -> Iterator[Path]:
-    """A place for a folder, removed in the end: by `sweep` when this process is killed before."""
-    folder, lock = claim_folder(_scratch(), "attempt")
+def _place(parcel: Parcel) -> Iterator[tuple[Path, WorkOrder]]:
+    """A folder with the parcel's files, and the order that names them there.
+
+    It is removed in the end: by `sweep` when this process is killed before.
+    """
+    place, lock = claim_folder(_scratch(), "work")
     try:
-        yield folder / "draft"
+        files = place / "files"
+        unpack(parcel.files, files)
+        brought = {name.partition("/")[0]: files / name for name in parcel.files}
+        options = {**parcel.order.agent_options, **brought}
+        yield place, parcel.order.model_copy(update={"agent_options": options})
     finally:
-        remove(folder)
+        remove(place)
         os.close(lock)
 
 
