@@ -61,7 +61,8 @@ def _host_folders() -> tuple[tuple[str, ...], tuple[str, ...]]:
         shown = [
             options[place + 1]
             for place, option in enumerate(options)
-            if option.startswith("--ro-bind") and not options[place + 1].startswith(folder)
+            if option.startswith("--ro-bind")
+            and not options[place + 1].startswith((folder, "/proc"))
         ]
     hidden = [options[at + 1] + "/" for at, option in enumerate(options) if option == "--tmpfs"]
     real = sorted({str(Path(name).resolve()) for name in shown if Path(name).is_dir()})

@@ -107,10 +107,13 @@ class Scan:
         name = entry.path.removeprefix(f"{MAIN}/")
         self.git_names[name] = entry.kind
         if entry.kind == "hard link":
-            self._unreadable(entry.path, "a hard link, as clones of a folder beside it have")
-        if entry.kind != "file":
+            data: Data | None = self._seen(entry.target)
+            if data is None and not name.endswith((".idx", ".rev")):
+                self._unreadable(entry.path, f"a hard link to {entry.target}")
+        else:
+            data = entry.read() if entry.kind == "file" else None
+        if data is None:
             return
-        data = entry.read()
         loose = LOOSE_NAME.fullmatch(name)
         try:
             if loose:
@@ -124,6 +127,14 @@ class Scan:
                 self.git_files[name] = data[:_TEXT]
         except UnreadableError as error:
             self._unreadable(entry.path, str(error))
+
+    def _seen(self, path: str) -> bytes | None:
+        """The content of git objects that were set aside before."""
+        for piece in self.elsewhere.get(path.partition("/objects/")[0], ()):
+            if piece.path == path:
+                piece.copy.seek(0)
+                return piece.copy.read()
+        return None
 
     def _set_aside(self, path: str, data: Data, kind: str) -> None:
         copy = tempfile.TemporaryFile()  # noqa: SIM115

@@ -156,6 +156,14 @@ def second_clone(at: Planted) -> None:
     git(at.root, "clone", "-q", str(at.upstream.path), str(at.root / "root/.cache/pkg"))
 
 
+def clone_that_shares_files(at: Planted) -> None:
+    target = str(at.root / "aaa/pkg")
+    git(at.root, "clone", "-q", "--local", str(at.testbed), target)
+    git(at.root / "aaa/pkg", "fetch", "-q", str(at.upstream.path), "new")
+    inode = {path.stat().st_ino for path in (at.testbed / ".git").rglob("*.pack")}
+    assert inode & {path.stat().st_ino for path in (at.root / "aaa").rglob("*.pack")}
+
+
 def shallow_clone(at: Planted) -> None:
     target = str(at.root / "home/pkg")
     git(at.root, "clone", "-q", "--depth=1", f"file://{at.upstream.path}", target)
@@ -244,6 +252,7 @@ PLACES: tuple[tuple[Callable[[Planted], None], Rule], ...] = (
     (other_work_tree, Rule.GIT_STATE),
     (bundle, Rule.GIT_ELSEWHERE),
     (second_clone, Rule.GIT_ELSEWHERE),
+    (clone_that_shares_files, Rule.GIT_ELSEWHERE),
     (shallow_clone, Rule.GIT_ELSEWHERE),
     (stray_loose_object, Rule.GIT_ELSEWHERE),
     (installed_copy, Rule.OTHER_COPY),
