@@ -165,6 +165,7 @@ def test_the_build_context_holds_what_images_are_made_of_and_no_settings(tmp_pat
     wanted = {"pyproject.toml", "README.md", "harness/cli/app.py", "trainers/serving/app.py"}
     wanted |= {"manifests/flaky.yaml", "docker/harness/evaluate.py", "docker/harness/host/pip.conf"}
     others = {".env", "harness/.env", ".git/config", "runs/a/run.yaml", "docker/engine.sh"}
+    wanted |= {"docker/openhands/lock.txt"}
     others |= {"harness/__pycache__/a.pyc", ".venv/bin/python", "tests/conftest.py"}
     for path in wanted | others:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
