@@ -71,7 +71,6 @@ class OpenHandsAgent(Agent):
             context=context,
             budget=budget,
             seed=seed,
-            terminal_env={"INPUTRC": by_exec.INPUTRC},
         )
         with Recorder(emit, logs, most_turns=budget.turns) as recorder:
             ending = self._converse(sandbox, spec, recorder, logs, endpoint)

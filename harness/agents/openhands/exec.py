@@ -18,7 +18,6 @@ from harness.sandboxes.base import MIB, WORKDIR, ExecResult, Sandbox, SandboxFai
 FOLDER = "/tmp/harness-openhands"  # noqa: S108
 GRACE_SECONDS = 5.0
 LOG_BYTES = 4 * MIB
-INPUTRC = f"{FOLDER}/inputrc"
 
 _RUNNER = f"{FOLDER}/runner.pyz"
 _LOG = f"{FOLDER}/runner.log"
@@ -29,7 +28,6 @@ def converse(sandbox: Sandbox, spec: Spec, recorder: Recorder, logs: Path) -> En
     """Hold the conversation. Raises SandboxFailure when it cannot begin."""
     try:
         sandbox.write(_RUNNER, runner())
-        sandbox.write(INPUTRC, b"set enable-bracketed-paste off\n")
     except OSError as error:
         raise SandboxFailure(f"the runner cannot be put into the sandbox: {error}") from error
     said = {

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from harness.agents.base import GATEWAY_FOLDER, GATEWAY_SOCKET
-from harness.agents.openhands.exec import FOLDER, GRACE_SECONDS, INPUTRC, LOG_BYTES
+from harness.agents.openhands.exec import FOLDER, GRACE_SECONDS, LOG_BYTES
 from harness.agents.openhands.recorder import Recorder
 from harness.agents.openhands.server_client import ServerClient
 from harness.agents.openhands.server_conversation import ServerConversation
@@ -30,7 +30,7 @@ SOCKET = "agent.sock"
 
 _LAUNCHER = f"{FOLDER}/server.pyz"
 _LOG = f"{FOLDER}/server.log"
-_RUNNER = ("__init__.py", "output.py", "settings.py", "wire.py")
+_RUNNER = ("__init__.py", "output.py", "settings.py", "terminal.py", "wire.py")
 _PACKED = ("server_launcher.py", *(f"runner/{name}" for name in _RUNNER))
 _MAIN = "from openhands_server.server_launcher import main\n\nmain()\n"
 _OUTSIDE_SECONDS = 20.0  # for a server that does not end by itself
@@ -65,7 +65,6 @@ def converse(
     """
     try:
         sandbox.write(_LAUNCHER, launcher())
-        sandbox.write(INPUTRC, b"set enable-bracketed-paste off\n")
     except OSError as error:
         raise SandboxFailure(f"the launcher cannot be put into the sandbox: {error}") from error
     conversation = ServerConversation(spec, recorder)
@@ -102,7 +101,7 @@ async def _hold(
 ) -> ExecResult:
     """Drive the conversation while the server runs; how the server ended."""
     key = SecretStr(secrets.token_hex(32))
-    async with Tunnel(socket_folder / SOCKET) as tunnel:
+    async with Tunnel(socket_folder / SOCKET, key) as tunnel:
         server = asyncio.create_task(asyncio.to_thread(_serve, sandbox, spec, key))
         async with ServerClient(tunnel.outside, key) as client:
             held = asyncio.create_task(conversation.hold(client))

@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import resource
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -23,6 +24,7 @@ from .runner.settings import close_to_others, importing
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 CONNECTIONS = 4
+_LOCAL = "\0agent-server"  # a name that no other process can take over
 _CHUNK = 65536
 
 
@@ -36,14 +38,18 @@ def main() -> None:
 
 async def _serve(settings: dict[str, str], output: Output) -> None:
     began = time.monotonic()
-    local = f"{settings['folder']}/server.sock"
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(_LOCAL)
     with importing(settings["folder"]):
         os.environ.update(_environment(settings["folder"], settings["key"]))
         import uvicorn
 
         server = uvicorn.Server(
             uvicorn.Config(
-                "openhands.agent_server.api:api", uds=local, ws="wsproto", log_level="warning"
+                "openhands.agent_server.api:api",
+                fd=listening.fileno(),
+                ws="wsproto",
+                log_level="warning",
             )
         )
         serving = asyncio.create_task(server.serve())
@@ -52,6 +58,9 @@ async def _serve(settings: dict[str, str], output: Output) -> None:
             if serving.done():
                 serving.result()
                 os._exit(1)
+        from .runner.terminal import show_text
+
+        show_text()
         _call_model_over(settings["gateway"], output)
     output.write(
         "ready",
@@ -64,18 +73,20 @@ async def _serve(settings: dict[str, str], output: Output) -> None:
             }
         ),
     )
-    lent = [asyncio.create_task(_lend(settings["harness"], local)) for _ in range(CONNECTIONS)]
+    lent = [
+        asyncio.create_task(_lend(settings["harness"], settings["key"])) for _ in range(CONNECTIONS)
+    ]
     await asyncio.wait([serving, *lent], return_when=asyncio.FIRST_COMPLETED)
     os._exit(0)  # a command of the agent's may still hold a thread, and nothing is to be kept
 
 
-def _call_model_over(socket: str, output: Output) -> None:
+def _call_model_over(gateway: str, output: Output) -> None:
     import httpx
     import litellm
 
     from .runner.wire import Wire
 
-    wire = Wire(socket)
+    wire = Wire(gateway)
 
     async def report(_: httpx.Response) -> None:
         line: dict[str, Any] = {
@@ -93,13 +104,14 @@ def _call_model_over(socket: str, output: Output) -> None:
     litellm.aclient_session = wire.client
 
 
-async def _lend(harness: str, local: str) -> None:
+async def _lend(harness: str, key: str) -> None:
     """Serve what comes over one connection to the harness, then over another, while it listens."""
     while True:
         outside = await asyncio.open_unix_connection(harness)
+        outside[1].write(key.encode())
         first = await outside[0].read(_CHUNK)
         if first:
-            inside = await asyncio.open_unix_connection(local)
+            inside = await asyncio.open_unix_connection(_LOCAL)
             inside[1].write(first)
             await join(outside, inside)
         outside[1].close()

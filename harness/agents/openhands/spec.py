@@ -57,7 +57,6 @@ def make_spec(
     context: int | None,
     budget: Budget,
     seed: int,
-    terminal_env: dict[str, str],
 ) -> Spec:
     """The conversation on an issue. `base_url` is the endpoint's within the sandbox; `context`
     the tokens that prompt and answer may have together."""
@@ -87,7 +86,7 @@ def make_spec(
     terminal = {
         "terminal_type": "subprocess",
         "no_change_timeout_seconds": options.no_change_seconds,
-        "env": {**terminal_env, **options.env},
+        "env": options.env,
     }
     agent: dict[str, Any] = {
         "kind": "Agent",

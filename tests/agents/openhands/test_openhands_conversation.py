@@ -242,11 +242,13 @@ def test_no_key_gets_into_the_sandbox(attempt: World) -> None:
 
 @pytest.mark.slow
 def test_commands_have_the_images_environment(attempt: World) -> None:
-    run = attempt(sh("env; printf 'a\\033[b'; echo grüße"), FINISH, env={"MINE": "1"})
+    colours = "printf '\\033[1;31mre\\033[0md\\033]0;title\\007 \\033(Bink\\n'; echo grüße"
+    run = attempt(sh(f"env; {colours}"), FINISH, env={"MINE": "1"})
     seen = run.texts("observation")[0]
+    assert "\nred ink\n" in seen
     assert "MINE=1" in seen
     assert "grüße" in seen
-    assert "[?2004" not in seen
+    assert "\x1b" not in seen
     for name in ("PYTHON", "LD_LIBRARY_PATH", "LITELLM", "LOG_LEVEL", "/opt/oh"):
         assert name not in seen
 

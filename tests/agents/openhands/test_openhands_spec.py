@@ -28,7 +28,6 @@ def spec(issue: str = "It fails.", context: int | None = None, **options: Any) -
         context=context,
         budget=Budget(turns=7, wall_clock_seconds=90),
         seed=3,
-        terminal_env={"A": "1", "B": "1"},
     )
 
 
@@ -61,8 +60,8 @@ def test_tools_can_be_chosen() -> None:
 
 
 def test_commands_environment() -> None:
-    terminal = spec(env={"B": "2"}, no_change_seconds=9).agent["tools"][0]["params"]
-    assert terminal["env"] == {"A": "1", "B": "2"}
+    terminal = spec(env={"A": "1"}, no_change_seconds=9).agent["tools"][0]["params"]
+    assert terminal["env"] == {"A": "1"}
     assert terminal["no_change_timeout_seconds"] == 9
 
 
