@@ -29,11 +29,11 @@ _DELETED = re.compile(r"^0*([0-9a-f]+)-0*([0-9a-f]+) .* \(deleted\)$", re.MULTIL
 class DiskWatch:
     """Looks at what a sandbox has written while something runs in it, and kills at the limit.
 
-    With `place`, a path on the sandbox's disk, it looks at the free space five times a second, and
-    measures only when the sandbox could have reached its limit: a fast writer overshoots by what
-    the disk takes in 0.2 s and one measurement. Without, it measures once a second. A measurement
-    takes at most a tenth of the time. Below 1 GiB of free space all sandboxes of the disk end with
-    a failure, whoever filled it.
+    Where `place` tells a path on the sandbox's disk, it looks at the free space five times a
+    second, and measures only when the sandbox could have reached its limit: a fast writer
+    overshoots by what the disk takes in 0.2 s and one measurement. Where not, it measures once a
+    second. Measurements take at most a tenth of the time. Below 1 GiB of free space all sandboxes
+    of the disk end with a failure, whoever filled it.
     """
 
     def __init__(
@@ -42,16 +42,17 @@ class DiskWatch:
         *,
         measure: Callable[[], int],
         kill: Callable[[], None],
-        place: Path | None = None,
+        place: Callable[[], Path | None],
     ) -> None:
         self.over = ""
         self.left_running = False
         self._stated = self._limit = limit
         self._measure = measure
         self._kill = kill
-        self._place = place
+        self._find_place = place
+        self._place: Path | None = None
         self._failure = ""
-        self._free = _free_bytes(place) if place else (0, 0)
+        self._free = (0, 0)
         self._used = 0
         self._measured = time.monotonic()
         self._active = 0
@@ -84,6 +85,9 @@ class DiskWatch:
             self._thread.join()
 
     def _watch(self) -> None:
+        with suppress(SandboxFailure, OSError):
+            self._place = self._find_place()
+            self._free = _free_bytes(self._place) if self._place else (0, 0)
         interval = _INTERVAL if self._place else _BLIND_INTERVAL
         pause = interval
         while not self._stop.wait(pause):

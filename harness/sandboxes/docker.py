@@ -173,13 +173,11 @@ class DockerSandbox(ShellSandbox):
         limits: Limits,
         writable: Sequence[Path],
     ) -> None:
-        with engine_errors("inspect the container"):
-            driver = api.inspect_container(container).get("GraphDriver") or {}
+        super().__init__(digest, limits)
         self._api = api
         self._container = container
-        self._layer = _local(driver.get("Data") or {})
+        self._layer: Path | None = None
         self._writable = [path for path in writable if path.is_absolute() and path.exists()]
-        super().__init__(digest, limits, self._layer)
         self._state = threading.Lock()
         self._running = False
         self._closed = False
@@ -207,6 +205,12 @@ class DockerSandbox(ShellSandbox):
         with self._state:
             kill(self._api, self._container)
             self._running = False
+
+    def _disk_place(self) -> Path | None:
+        with engine_errors("inspect the container"):
+            driver = self._api.inspect_container(self._container).get("GraphDriver") or {}
+        self._layer = _local(driver.get("Data") or {})
+        return self._layer
 
     def _disk_bytes(self) -> int:
         """What the container's layer, its writable binds and, if seen from here, its deleted files

@@ -153,7 +153,7 @@ class ProcessSandbox(ShellSandbox):
         disk: Sequence[Path],
         held: ExitStack,
     ) -> None:
-        super().__init__(image.digest, limits, disk[0])
+        super().__init__(image.digest, limits)
         self._folders = disk
         self._environment = {"PATH": PATH, "HOME": HOME, **image.env}
         self._bwrap = bwrap
@@ -179,6 +179,9 @@ class ProcessSandbox(ShellSandbox):
         with self._changed:
             for tree in self._trees:
                 tree.kill()
+
+    def _disk_place(self) -> Path:
+        return self._folders[0]
 
     def _disk_bytes(self) -> int:
         with self._changed:

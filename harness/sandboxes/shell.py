@@ -34,12 +34,19 @@ class ShellSandbox(ABC):
     follows one.
     """
 
-    def __init__(self, image_digest: str, limits: Limits, disk_place: Path | None) -> None:
+    def __init__(self, image_digest: str, limits: Limits) -> None:
         self._image_digest = image_digest
         self._limits = limits
         self._disk = DiskWatch(
-            limits.disk_bytes, measure=self._disk_bytes, kill=self._kill, place=disk_place
+            limits.disk_bytes,
+            measure=self._disk_bytes,
+            kill=self._kill,
+            place=self._disk_place,
         )
+
+    @abstractmethod
+    def _disk_place(self) -> Path | None:
+        """A path on the disk that the sandbox writes to, if this process sees it."""
 
     @abstractmethod
     def _disk_bytes(self) -> int:

@@ -181,7 +181,7 @@ END
         on_output=lambda _: True,
     )
     assert result.text.startswith("began"), result.text
-    layer = sandbox._layer if isinstance(sandbox, DockerSandbox) else None
+    layer = sandbox._disk_place() if isinstance(sandbox, DockerSandbox) else None
     sandbox.close()
     assert running(seconds) == 0
     assert kind.left(kind.owner) == before
