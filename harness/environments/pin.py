@@ -28,6 +28,7 @@ from harness.suites.manifests import manifests_root
 
 _READER = "1"
 _SHOWN = 5
+_SYSTEM = ("python", "system_packages")
 
 
 class LockDifferenceError(ImageError):
@@ -122,7 +123,9 @@ def check_against_lock(
 
     An image with the locked digest is taken for the locked one; others (built on another machine,
     or of process sandboxes) are read, which is remembered by content. Instances without a row are
-    passed over. Raises LockDifferenceError unless `allowed`, which returns the differences.
+    passed over. Another state of the operating system's release is said and not refused: nobody
+    can bring it back. Raises LockDifferenceError for other differences unless `allowed`; returns
+    what differs.
     """
     lock = lock or load_locks(manifests_root() / "locks", kind)
     found = []
@@ -135,11 +138,12 @@ def check_against_lock(
         difference = compare(row, lock, *pin(instance, image, kind))
         if difference is not None:
             found.append(difference)
-            on_progress(describe(difference))
-    if found and not allowed:
+            on_progress(f"not as locked: {describe(difference)}")
+    bad = [each for each in found if any(field.field not in _SYSTEM for field in each.fields)]
+    if bad and not allowed:
         raise LockDifferenceError(
-            f"{len(found)} images do not hold what their lock says:\n"
-            + "\n".join(f"  {describe(each)}" for each in found[:_SHOWN])
+            f"{len(bad)} images do not hold what their lock says:\n"
+            + "\n".join(f"  {describe(each)}" for each in bad[:_SHOWN])
             + "\nSee more with: harness env verify --no-rebuild. Build them again (harness env "
             "build --force), pin them anew, or use --allow-unlocked."
         )

@@ -30,7 +30,10 @@ class ProcessFiles:
 
     def fingerprint(self) -> str:
         """See `ImageFiles.fingerprint`: names, sizes and times of the files."""
-        facts = hashlib.sha256(repr((self.config, self._host)).encode())
+        facts = hashlib.sha256(repr((self.config, self._host, self._hidden)).encode())
+        for host in self._host:
+            for packages in sorted(Path(host).glob("lib/python3*/*-packages")):
+                facts.update(repr((str(packages), packages.stat().st_mtime_ns)).encode())
         for root, target in self._trees:
             for path in _walk(str(root)):
                 found = os.lstat(path)

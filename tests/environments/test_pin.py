@@ -160,6 +160,18 @@ def test_a_changed_image_is_refused_unless_allowed(
         assert found.fields[0].details == ("+ new==1.0",)
 
 
+def test_another_state_of_the_system_is_said_and_not_refused(image: Path, lock: Lock) -> None:
+    row = lock.rows["owner__pkg-1"].model_copy(update={"python": "3.11.0"})
+    images = {"owner__pkg-1": str(image)}
+    said: list[str] = []
+    older = Lock(rows={"owner__pkg-1": row}, tables=lock.tables)
+    (found,) = check_against_lock(
+        [fake.instance()], images, "process", lock=older, on_progress=said.append
+    )
+    assert [field.field for field in found.fields] == ["python"]
+    assert said == ["not as locked: owner__pkg-1: python"]
+
+
 def test_without_a_row_nothing_is_checked(image: Path) -> None:
     images = {"owner__pkg-1": str(image)}
     instances = [fake.instance()]

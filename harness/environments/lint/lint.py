@@ -88,9 +88,10 @@ def refuse_leaks(
     reports = []
     for instance in instances:
         if instance.instance_id in images:
-            reports.append(lint_image(instance, images[instance.instance_id], kind))
-            if any(report.errors for report in reports[-1:]):
-                on_progress(f"{instance.instance_id}: {describe(reports[-1].errors[0])}")
+            report = lint_image(instance, images[instance.instance_id], kind)
+            reports.append(report)
+            for finding in report.errors[:1]:
+                on_progress(f"{instance.instance_id}: {describe(finding)}")
     bad = [report for report in reports if report.errors]
     if bad and not allowed:
         lines = [f"  {each.instance_id}: {describe(each.errors[0])}" for each in bad[:_SHOWN]]
