@@ -49,6 +49,12 @@ def evaluate(
     early_exit: Annotated[
         bool, typer.Option("--early-exit", help="Stop tests once the verdict is decided.")
     ] = False,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Use images that `env lint` refuses.")
+    ] = False,
+    allow_unlocked: Annotated[
+        bool, typer.Option("--allow-unlocked", help="Use images that differ from their lock.")
+    ] = False,
     test_timeout: Annotated[float, typer.Option(help="Seconds for the tests.")] = 1800.0,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Reuse grades.")] = True,
     dry_run: Annotated[
@@ -83,6 +89,8 @@ def evaluate(
         runs=runs,
         workers=workers,
         executor=executor,
+        allow_leaks=allow_leaks,
+        allow_unlocked=allow_unlocked,
         sandbox=sandbox,
         early_exit=early_exit,
         test_timeout=test_timeout,

@@ -7,9 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-
-from harness.agents.replay import load_predictions
 from harness.config import (
     ConfigError,
     Method,
@@ -20,13 +17,21 @@ from harness.config import (
     load_profile,
 )
 from harness.environments.images import Images, find_images
-from harness.grading.eval_script import EvalScriptError, plan_evaluation
-from harness.grading.official import known_parser
+from harness.environments.usage import using
 from harness.grading.options import GradingOptions
 from harness.records import Instance, RunFolder
 from harness.records.cache import cache_root
 from harness.reports.html import write_report
 from harness.reports.markdown import summary_table
+from harness.rollouts.admission import (
+    Refused,
+    check_images,
+    gradable,
+    only_predicted,
+    record_refused,
+    show_refused,
+    with_images,
+)
 from harness.rollouts.finish import run_summary
 from harness.rollouts.progress import make_console
 from harness.rollouts.run import RunPlan, execute, machine_facts
@@ -58,17 +63,11 @@ class EvalRequest:
     workers: int | None = None
     sandbox: Literal["docker", "process"] | None = None
     executor: Literal["local", "ray"] | None = None
+    allow_leaks: bool = False
+    allow_unlocked: bool = False
     early_exit: bool = False
     test_timeout: float = 1800.0
     use_cache: bool = True
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Something that was asked for and will not be run, and why."""
-
-    what: str
-    why: str
 
 
 def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
@@ -85,10 +84,11 @@ def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
         select(suite.instances, ids=request.instances, repos=request.repos, limit=request.limit)
     )
     refused = [Refused(row.text, "malformed row") for row in suite.refused]
-    if request.only_predicted:
-        instances = _only_predicted(request, instances, refused)
-    instances = _gradable(instances, refused)
-    provider = make_provider(request.sandbox or profile.sandbox)
+    if request.only_predicted and request.predictions:
+        instances = only_predicted(instances, request.predictions, request.suite, refused)
+    instances = gradable(instances, refused)
+    sandbox = request.sandbox or profile.sandbox
+    provider = make_provider(sandbox)
     images = Images()
     if provider.kind == "docker" or not dry_run:  # process images are built when missing
         images = find_images(
@@ -96,8 +96,18 @@ def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
             provider,
             lambda line: console.print(line, highlight=False, soft_wrap=True),
         )
-    instances = _with_images(request, instances, images, refused)
-    _show_refused(refused, console)
+    instances = with_images(instances, images, refused, refuse=request.refuse_missing_images)
+    allowed: tuple[str, ...] = ()
+    if not dry_run:
+        allowed = check_images(
+            instances,
+            images,
+            sandbox,
+            console,
+            allow_leaks=request.allow_leaks,
+            allow_unlocked=request.allow_unlocked,
+        )
+    show_refused(refused, console)
     if not instances:
         raise ConfigError("nothing to run: every instance was refused (see above)")
 
@@ -111,7 +121,7 @@ def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
     plans = [
         RunPlan(
             folder=folders[method.name],
-            config=_config(request, method, profile, suite, instances),
+            config=_config(request, method, profile, suite, instances, notes=allowed),
             instances=instances,
             images=images,
             provider=provider,
@@ -128,9 +138,10 @@ def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
             "refused": [vars(one) for one in refused],
             "runs": [json.loads(plan.config.model_dump_json()) for plan in plans],
         }
-    for plan in plans:
-        execute(plan, console)
-        _record_refused(plan.folder, refused)
+    with using(images.references.values()):
+        for plan in plans:
+            execute(plan, console)
+            record_refused(plan.folder, refused)
     runs = list(folders.values())
     report = root / "report" / "index.html"
     write_report(runs, report, title=root.name)
@@ -153,68 +164,6 @@ def _check(request: EvalRequest, methods: list[Method]) -> None:
         raise ConfigError(f"--run-id {request.run_id!r}: use letters, digits, '.', '_' and '-'")
 
 
-def _only_predicted(
-    request: EvalRequest, instances: tuple[Instance, ...], refused: list[Refused]
-) -> tuple[Instance, ...]:
-    assert request.predictions is not None
-    predictions = load_predictions(request.predictions)
-    refused += [Refused(row.text, "malformed prediction") for row in predictions.refused]
-    known = {instance.instance_id for instance in instances}
-    refused += [
-        Refused(name, f"prediction for an instance that {request.suite} does not have")
-        for name in predictions.patches
-        if name not in known
-    ]
-    return tuple(one for one in instances if one.instance_id in predictions.patches)
-
-
-def _gradable(instances: tuple[Instance, ...], refused: list[Refused]) -> tuple[Instance, ...]:
-    kept = []
-    for instance in instances:
-        try:
-            if not instance.gradable:
-                raise EvalScriptError("the row is schema v4, without eval_script: load a v5 row")
-            if not known_parser(str(instance.log_parser)):
-                raise EvalScriptError(f"unknown log_parser {instance.log_parser!r}")
-            plan_evaluation(instance)
-        except EvalScriptError as error:
-            refused.append(Refused(instance.instance_id, str(error)))
-        else:
-            kept.append(instance)
-    return tuple(kept)
-
-
-def _with_images(
-    request: EvalRequest,
-    instances: tuple[Instance, ...],
-    images: Images,
-    refused: list[Refused],
-) -> tuple[Instance, ...]:
-    if images.problems and not request.refuse_missing_images:
-        shown = [f"  {name}: {why}" for name, why in list(images.problems.items())[:5]]
-        more = f"\n  and {len(images.problems) - 5} more" if len(images.problems) > 5 else ""
-        raise ConfigError(
-            f"{len(images.problems)} of {len(instances)} instances have no image:\n"
-            + "\n".join(shown)
-            + more
-        )
-    refused += [Refused(name, why) for name, why in images.problems.items()]
-    return tuple(one for one in instances if one.instance_id not in images.problems)
-
-
-def _show_refused(refused: list[Refused], console: Console) -> None:
-    if not refused:
-        return
-    console.print(f"[bold]{len(refused)} refused[/bold] (all are listed in refused.jsonl):")
-    for one in refused[:10]:
-        console.print(f"  {one.what}: {one.why}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _record_refused(folder: RunFolder, refused: list[Refused]) -> None:
-    lines = "".join(json.dumps(vars(one)) + "\n" for one in refused)
-    folder.refused.write_text(lines, encoding="utf-8")
-
-
 def _default_id(request: EvalRequest, suite: Suite) -> str:
     parts = [suite.name.removesuffix(".jsonl"), *(Path(name).stem for name in request.methods)]
     if request.predictions:
@@ -228,6 +177,8 @@ def _config(
     profile: Profile,
     suite: Suite,
     instances: tuple[Instance, ...],
+    *,
+    notes: tuple[str, ...],
 ) -> RunConfig:
     budget = method.budget or profile.budget
     if request.turns:
@@ -261,6 +212,7 @@ def _config(
         ),
         workers=request.workers or profile.workers,
         executor=request.executor or profile.executor,
+        notes=notes,
         command=request.command,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine_facts(),
