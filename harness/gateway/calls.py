@@ -48,7 +48,10 @@ _FLUSH_BYTES = 1024 * 1024
 
 @dataclass(slots=True)
 class CallRow:
-    """A row of `calls.parquet`, but for its mask; the module says what the fields mean."""
+    """A row of `calls.parquet`, but for its mask; the module says what the fields mean.
+
+    `prompt_ids` may be bytes until it is written: the ids as text, with commas between them.
+    """
 
     call: int
     purpose: str
@@ -76,14 +79,15 @@ class CallRow:
     seed: int | None = None
     tools_dropped: int = 0
     overridden: list[str] = field(default_factory=list)
-    request: bytes | str = b""
-    response: bytes | str = b""
+    request: bytes = b""
+    response: bytes = b""
 
     @property
     def nbytes(self) -> int:
         """Bytes that the row's large fields take in memory."""
-        numbers = len(self.prompt_ids) + len(self.sampled_ids) + len(self.logprobs)
-        return 4 * numbers + len(self.request) + len(self.response) + 1024
+        numbers = len(self.sampled_ids) + len(self.logprobs)
+        prompt = len(self.prompt_ids) * (1 if isinstance(self.prompt_ids, bytes) else 4)
+        return prompt + 4 * numbers + len(self.request) + len(self.response) + 1024
 
 
 class CallWriter:
@@ -98,8 +102,7 @@ class CallWriter:
         self._rows: list[CallRow] = []
         self._bytes = 0
         self._file: Any = None
-        self._last: Future[None] | None = None
-        self.error: OSError | None = None
+        self.error: Exception | None = None
 
     def add(self, row: CallRow) -> None:
         """Take a row, to be written with others."""
@@ -115,7 +118,7 @@ class CallWriter:
 
     def _flush(self) -> None:
         rows, self._rows, self._bytes = self._rows, [], 0
-        self._last = self._executor.submit(self._write, rows)
+        self._executor.submit(self._write, rows)
 
     def _write(self, rows: list[CallRow]) -> None:
         import pyarrow.parquet as pq
@@ -132,14 +135,14 @@ class CallWriter:
                     write_statistics=False,
                 )
             self._file.write_table(_table(rows))
-        except OSError as error:
+        except Exception as error:  # the attempt ends with it: a record with holes is none
             self.error = error
 
     def _finish(self) -> None:
         try:
             if self._file is not None:
                 self._file.close()
-        except OSError as error:
+        except Exception as error:
             self.error = self.error or error
 
 
@@ -151,7 +154,16 @@ def read_calls(path: Path) -> Iterator[CallRow]:
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(columns=names):
             for row in batch.to_pylist():
+                for name in ("request", "response"):
+                    row[name] = row[name].encode()
                 yield CallRow(**row)
+
+
+def warm_up() -> None:
+    """Do what would make the first rows slow: import what writes them."""
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(_table([]), pyarrow.BufferOutputStream())
 
 
 @cache
@@ -180,9 +192,9 @@ def schema() -> Any:
             "mask": pa.list_(pa.bool_()),
             "logprobs": pa.list_(pa.float32()),
             "ids_from": text,
-            "prompt_tokens": pa.int32(),
-            "cached_tokens": pa.int32(),
-            "generated_tokens": pa.int32(),
+            "prompt_tokens": pa.int64(),
+            "cached_tokens": pa.int64(),
+            "generated_tokens": pa.int64(),
             "temperature": pa.float64(),
             "top_p": pa.float64(),
             "max_tokens": pa.int32(),
@@ -204,21 +216,34 @@ def _table(rows: list[CallRow]) -> Any:
 
     def lists(parts: list[Any], kind: Any) -> Any:
         ends = np.cumsum([0, *map(len, parts)], dtype=np.int32)
-        values = np.concatenate(parts) if parts else np.empty(0)
+        values = np.concatenate(parts) if parts else np.empty(0, np.int32)
         return pa.ListArray.from_arrays(pa.array(ends), pa.array(values, kind))
 
-    columns = []
-    for column in schema():
-        if column.name == "mask":
-            masks = [
-                np.repeat([False, True], [len(row.prompt_ids), len(row.sampled_ids)])
-                for row in rows
-            ]
-            columns.append(lists(masks, pa.bool_()))
-        elif column.name in ("prompt_ids", "sampled_ids", "logprobs"):
-            numpy_type = np.float32 if column.name == "logprobs" else np.int32
-            parts = [np.asarray(getattr(row, column.name), numpy_type) for row in rows]
-            columns.append(lists(parts, column.type.value_type))
-        else:
-            columns.append(pa.array([getattr(row, column.name) for row in rows], column.type))
+    prompts = [_ids(row.prompt_ids) for row in rows]
+    special = {
+        "prompt_ids": prompts,
+        "sampled_ids": [np.asarray(row.sampled_ids, np.int32) for row in rows],
+        "logprobs": [np.asarray(row.logprobs, np.float32) for row in rows],
+        "mask": [
+            np.repeat([False, True], [len(prompt), len(row.sampled_ids)])
+            for prompt, row in zip(prompts, rows, strict=True)
+        ],
+    }
+    columns = [
+        lists(special[column.name], column.type.value_type)
+        if column.name in special
+        else pa.array([getattr(row, column.name) for row in rows], column.type)
+        for column in schema()
+    ]
     return pa.table(columns, schema=schema())
+
+
+def _ids(ids: Sequence[int]) -> Any:
+    import numpy as np
+
+    if not isinstance(ids, bytes):
+        return np.asarray(ids, np.int32)
+    wide = np.fromstring(ids, np.int64, sep=",")
+    if len(wide) != ids.count(b",") + 1 or wide.max() > np.iinfo(np.int32).max:
+        raise ValueError("the endpoint's prompt_token_ids are no list of 32-bit numbers")
+    return wide.astype(np.int32)

@@ -180,8 +180,8 @@ class AttemptDoor:
         row.streamed = bool(asked.get("stream"))
         limit = most_tokens(asked, self._line.endpoint.decoding.max_tokens)
         async with self._meter.admit(row.purpose, limit) as granted:
-            sent = self._outgoing(asked, row, granted)
-            exchange = Exchange(self._line, row, sent, self._budget.tool_calls_per_turn)
+            self._fill_request(asked, row, granted)
+            exchange = Exchange(self._line, row, self._budget.tool_calls_per_turn)
             try:
                 response: web.StreamResponse
                 if row.streamed:
@@ -216,7 +216,7 @@ class AttemptDoor:
         except orjson.JSONDecodeError as error:
             raise bad_request(f"the body is not JSON: {error}") from None
 
-    def _outgoing(self, asked: Json, row: CallRow, granted: int) -> Json:
+    def _fill_request(self, asked: Json, row: CallRow, granted: int) -> None:
         endpoint, options = self._line.endpoint, self._line.options
         row.seed = call_seed(self._seed, self._meter.answer_number)
         row.max_tokens = granted
@@ -228,7 +228,6 @@ class AttemptDoor:
             row.request = orjson.dumps(sent)
         except TypeError as error:
             raise bad_request(f"the body cannot be passed on: {error}") from None
-        return sent
 
     def _record(self, row: CallRow) -> None:
         if row.status != "answered":

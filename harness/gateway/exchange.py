@@ -38,13 +38,13 @@ class CutError(Exception):
 class Exchange:
     """Gets one answer and notes it in the row of its call."""
 
-    def __init__(self, line: Line, row: CallRow, sent: Json, most_tool_calls: int) -> None:
+    def __init__(self, line: Line, row: CallRow, most_tool_calls: int) -> None:
+        """`row.request`: what to send, without parameters for token ids."""
         self.tries = Tries()
         self.tool_calls = 0
         self.complete = False
         self._line = line
         self._row = row
-        self._sent = sent
         self._most_tool_calls = most_tool_calls
         self._began = time.monotonic()
 
@@ -117,7 +117,7 @@ class Exchange:
         rejected: RejectedError | None = None
         for extras in self._line.extras.candidates():
             try:
-                answer = await ask(orjson.dumps(self._sent | extras))
+                answer = await ask(_with(self._row.request, extras))
             except RejectedError as error:
                 rejected = error
                 if error.overflow:
@@ -160,5 +160,10 @@ class Exchange:
             row.ids_from = "endpoint"
             row.prompt_ids, row.sampled_ids = tokens.prompt, tokens.sampled
             row.logprobs = tokens.logprobs
-        row.prompt_tokens = row.prompt_tokens or len(tokens.prompt)
+        row.prompt_tokens = row.prompt_tokens or tokens.prompt_tokens
         row.generated_tokens = row.generated_tokens or len(tokens.sampled)
+
+
+def _with(request: bytes, extras: Json) -> bytes:
+    """A request with parameters added to its text: prompts are long, and written once."""
+    return request[:-1] + b"," + orjson.dumps(extras)[1:] if extras else request

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from harness.agents.base import GATEWAY_SOCKET, Endpoint
-from harness.gateway.calls import CallWriter, schema
+from harness.gateway.calls import CallWriter, warm_up
 from harness.gateway.door import AttemptDoor
 from harness.gateway.exchange import Line
 from harness.gateway.options import GatewayOptions
@@ -63,7 +63,7 @@ class Gateway:
         # mkdtemp lets other users of this machine through to nothing in it.
         self._root = Path(tempfile.mkdtemp(prefix="gw-", dir=self._sockets)).absolute()
         self._records = ThreadPoolExecutor(1, thread_name_prefix="gateway-records")
-        self._records.submit(schema)  # pyarrow takes long to import
+        self._records.submit(warm_up)
         started: Future[None] = Future()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve(started)), name="gateway", daemon=True

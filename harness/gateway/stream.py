@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from harness.gateway.answers import Tokens, check_shape
+from harness.gateway.answers import Tokens, check_shape, parse_answer
 from harness.gateway.failures import PassingError
 from harness.gateway.wire import Json
 
@@ -64,12 +64,14 @@ class Assembler:
         Raises PassingError when it is an error or no piece of an answer.
         """
         try:
-            piece = orjson.loads(data)
+            piece, prompt = parse_answer(data)
         except orjson.JSONDecodeError:
             raise PassingError(f"an event of the stream is no JSON: {data[:200]!r}") from None
         if isinstance(piece, dict) and piece.get("error"):
             raise PassingError(f"the stream broke off with an error: {data[:1000]!r}")
         check_shape(piece, "delta")
+        if prompt:
+            self.tokens.prompt = prompt
         self.tokens.take(piece)
         if piece.get("usage") is not None:
             self.usage = piece["usage"]

@@ -6,14 +6,14 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
 from harness.agents.base import Endpoint
-from harness.gateway.answers import Tokens, check_shape
+from harness.gateway.answers import Tokens, check_shape, parse_answer
 from harness.gateway.breaker import Breaker
 from harness.gateway.failures import EndpointError, PassingError, RejectedError
 from harness.gateway.options import GatewayOptions
@@ -81,10 +81,11 @@ class Upstream:
         """
 
         async def once() -> tuple[Json, Tokens]:
-            answer = check_shape(await self._json("POST", self._chat, body), "message")
+            parsed, prompt = await self._json("POST", self._chat, body)
+            answer = check_shape(parsed, "message")
             if not answer["choices"]:
                 raise PassingError("the answer has no choices")
-            tokens = Tokens()
+            tokens = Tokens(prompt)
             tokens.take(answer)
             return answer, tokens
 
@@ -117,7 +118,7 @@ class Upstream:
             return self._card
 
         async def once() -> Json:
-            answer = await self._json("GET", f"{self._base}/models", None)
+            answer, _ = await self._json("GET", f"{self._base}/models", None)
             entries = answer.get("data") if isinstance(answer, dict) else None
             for entry in entries if isinstance(entries, list) else ():
                 if isinstance(entry, dict) and entry.get("id") == self._endpoint.model:
@@ -133,7 +134,7 @@ class Upstream:
         Raises PassingError, EndpointError, RejectedError; tried once.
         """
         url = self._base.removesuffix("/v1") + "/tokenize"
-        answer = await self._json("POST", url, orjson.dumps(body))
+        answer, _ = await self._json("POST", url, orjson.dumps(body))
         tokens = answer.get("tokens") if isinstance(answer, dict) else None
         if not isinstance(tokens, list):
             raise PassingError("/tokenize gave no tokens")
@@ -173,7 +174,8 @@ class Upstream:
             pause = random.uniform(0, longest)  # noqa: S311
             await asyncio.sleep(max(pause, min(asked, options.longest_pause_seconds)))
 
-    async def _json(self, method: str, url: str, body: bytes | None) -> object:
+    async def _json(self, method: str, url: str, body: bytes | None) -> tuple[Any, bytes]:
+        """What `parse_answer` makes of an answer."""
         async with self._mapped(), asyncio.timeout(self._options.call_seconds):
             response = await self._request(method, url, body)
             try:
@@ -181,10 +183,9 @@ class Upstream:
             finally:
                 response.release()
         try:
-            answer: object = orjson.loads(data)
+            return parse_answer(data)
         except orjson.JSONDecodeError:
             raise PassingError(f"answered 200 without JSON: {self._shown(data)!r}") from None
-        return answer
 
     async def _request(self, method: str, url: str, body: bytes | None) -> aiohttp.ClientResponse:
         data = io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
