@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import site
 import socket
 import stat
 import subprocess
@@ -366,3 +367,12 @@ def test_the_contract_holds_without_root(tmp_path_factory: pytest.TempPathFactor
         remove(home)
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
+
+
+def test_packages_installed_on_the_host_are_not_seen(start: Start) -> None:
+    """One of them may be a fixed version of what an instance is about."""
+    find = "find / -xdev -path '*-packages/*' -print 2>/dev/null; find {} -path '*-packages/*'"
+    with start() as sandbox:
+        roots = f"/usr /usr/local {sys.base_prefix}"
+        assert sandbox.exec(find.format(roots), timeout=120).text == ""
+        assert sandbox.exec(["touch", f"{site.getsitepackages()[0]}/x"], timeout=30).exit_code

@@ -85,6 +85,8 @@ def _assert_full(sandbox: Sandbox, result: ExecResult) -> None:
     assert f"limit of {LIMIT:,} bytes" in result.text
     again = sandbox.exec("echo more > /tmp/more", timeout=30)
     assert again.exit_code == 137
+    with pytest.raises(FileNotFoundError):
+        sandbox.read("/tmp/more")
     assert f"limit of {LIMIT:,} bytes" in again.text
 
 
@@ -120,7 +122,7 @@ def test_many_small_steps_count_together(small: Sandbox) -> None:
 
 
 def test_what_runs_on_in_the_background_is_watched(small: Sandbox, kind: Kind) -> None:
-    small.exec("(dd if=/dev/zero of=/tmp/x bs=1M >/dev/null 2>&1 &) ; exit 0", timeout=60)
+    small.exec("(sleep 2; exec dd if=/dev/zero of=/tmp/x bs=1M) >/dev/null 2>&1 &", timeout=60)
     if kind.state is None:  # the other kind ends it with the command
         assert isinstance(small, ShellSandbox)
         deadline = time.monotonic() + 60
