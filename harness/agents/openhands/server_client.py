@@ -214,7 +214,7 @@ def check_version(info: ServerInfo) -> None:
     if info.title != TITLE:
         raise ServerError(f"expected {TITLE!r} at the socket, found {info.title!r}")
     try:
-        supported = SUPPORTED.contains(Version(info.version), prereleases=True)
+        supported = SUPPORTED.contains(Version(info.version))
     except InvalidVersion:
         supported = False
     if not supported:

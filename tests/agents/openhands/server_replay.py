@@ -40,7 +40,9 @@ class Replay:
         self.started: list[dict[str, Any]] = []
         self.said: list[str] = []
         self._answers = answers
+        self._full_state = next(each for each in self.frames if each.get("key") == "full_state")
         self.connections = 0
+        self.first_of_pages: list[str | None] = []
         self.done = False
 
     @property
@@ -117,7 +119,9 @@ class Replay:
         return web.json_response(self.answer("POST", path))
 
     async def _search(self, request: web.Request) -> web.Response:
-        page = self.page(request.query.get("page_id"), int(request.query["limit"]))
+        first = request.query.get("page_id")
+        self.first_of_pages.append(first)
+        page = self.page(first, int(request.query["limit"]))
         return web.json_response(page)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
@@ -125,6 +129,8 @@ class Replay:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         assert await socket.receive_json() == {"type": "auth", "session_api_key": "key"}
+        if self.connections > 1:  # as a server does that has more than the first event
+            await socket.send_json(self._full_state)
         while self.plan:
             step = self.plan.pop(0)
             if step.what == "break":

@@ -68,6 +68,28 @@ def test_what_a_connection_did_not_bring_comes_with_its_next_event() -> None:
     assert len(seen) > 3
 
 
+def test_what_was_missed_between_connections_comes_with_the_next_one() -> None:
+    replay = Replay([Play("send", 8), Play("lose", 2), Play("break")])
+    replay.plan.pop()  # nothing more happens
+    delivered: list[str] = []
+
+    async def run(folder: str) -> None:
+        async with serving(replay.application(), Path(folder)) as client:
+            feed = EventFeed(client, replay.conversation_id, lambda e: delivered.append(e.id))
+            following = asyncio.create_task(feed.follow())
+            async with asyncio.timeout(60):
+                while not (replay.done and replay.log[-1]["id"] in delivered):
+                    await asyncio.sleep(0.001)
+            following.cancel()
+            await asyncio.wait({following})
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(run(folder))
+    in_log = [event["id"] for event in replay.log if event["kind"] != STATE]
+    assert delivered == in_log
+    assert replay.first_of_pages[-1] in in_log[:-1]
+
+
 def test_events_that_the_log_does_not_have_are_not_delivered() -> None:
     replay = Replay()
     replay.frames.insert(5, {"id": "forged", "kind": "MessageEvent", "parent_id": "nowhere"})

@@ -11,6 +11,30 @@ from tests.agents.scripted_endpoint import Step, after
 
 pytestmark = pytest.mark.slow
 
+# What an agent can try with the server it runs in, and with the way out of it.
+MEDDLE = r"""python3 - <<'EOF'
+import os, socket
+
+def ask(path, text):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(path)
+        connection.sendall(text)
+        return connection.recv(100).split(b"\r")[0]
+
+print("server:", ask("\0agent-server", b"GET /api/conversations/search HTTP/1.0\r\n\r\n"))
+print("harness:", ask("/run/harness/agent.sock", b"x" * 64))
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    if b"server.pyz" not in open(f"/proc/{pid}/cmdline", "rb").read():
+        continue
+    for name, look in (("environ", open), ("mem", open), ("fd", os.listdir)):
+        try:
+            look(f"/proc/{pid}/{name}")
+            print("open:", name)
+        except PermissionError:
+            print("closed:", name)
+EOF"""
+
 CHANGE = call("file_editor", command="str_replace", path="/testbed/a.py", old_str="x", new_str="y")
 REFUSED = {"status": 400, "body": {"error": {"code": "turn_cap", "message": "3 calls used up"}}}
 
@@ -23,7 +47,7 @@ def trajectory(run: Attempt) -> list[tuple[int, str]]:
 @pytest.mark.parametrize(
     ("script", "options", "reason"),
     [
-        ([sh("cat a.py"), "No tool.", CHANGE, FINISH], {}, StopReason.FINISHED),
+        ([sh("cat a.py; env"), "No tool.", CHANGE, FINISH], {}, StopReason.FINISHED),
         ([sh("ls", "Same.")], {}, StopReason.STUCK),
         ([sh("echo 1", "One."), sh("echo 2", "Two."), sh("echo 3")], {}, StopReason.TURN_CAP),
         (["A plain answer."], {"nudges": 1}, StopReason.AGENT_ERROR),
@@ -65,3 +89,13 @@ def test_an_agent_that_kills_its_server_has_failed(attempt: World) -> None:
     assert run.outcome.stop_reason is StopReason.AGENT_ERROR
     assert "exit code" in run.outcome.detail
     assert "+y\n" in run.outcome.patch
+
+
+def test_an_agent_cannot_speak_for_its_server(attempt: World) -> None:
+    run = attempt(sh(MEDDLE), FINISH, transport="server")
+    assert run.outcome.stop_reason is StopReason.FINISHED
+    seen = run.texts("observation")[0]
+    assert "server: b'HTTP/1.1 401 Unauthorized'" in seen
+    assert "harness: b''" in seen
+    assert "closed: environ\nclosed: mem\nclosed: fd" in seen.replace("\r", "")
+    assert "open: " not in seen

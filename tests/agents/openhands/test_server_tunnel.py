@@ -4,14 +4,18 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from harness.agents.openhands import server_tunnel
 from harness.agents.openhands.server_tunnel import Tunnel
+
+KEY = SecretStr("secret")
 
 
 async def echo(socket: Path) -> None:
     """Connect, and send back what comes."""
     reader, writer = await asyncio.open_unix_connection(socket)
+    writer.write(b"secret")
     while data := await reader.read(1000):
         writer.write(data)
     writer.close()
@@ -29,7 +33,7 @@ async def ask(tunnel: Tunnel, text: bytes) -> bytes:
 
 def test_each_request_takes_a_connection_of_its_own(tmp_path: Path) -> None:
     async def run() -> None:
-        async with Tunnel(tmp_path / "inside") as tunnel:
+        async with Tunnel(tmp_path / "inside", KEY) as tunnel:
             far = [asyncio.create_task(echo(tmp_path / "inside")) for _ in range(3)]
             texts = [b"one", b"two", b"three"]
             assert await asyncio.gather(*(ask(tunnel, text) for text in texts)) == texts
@@ -40,8 +44,9 @@ def test_each_request_takes_a_connection_of_its_own(tmp_path: Path) -> None:
 
 def test_a_connection_that_has_ended_is_passed_over(tmp_path: Path) -> None:
     async def run() -> None:
-        async with Tunnel(tmp_path / "inside") as tunnel:
+        async with Tunnel(tmp_path / "inside", KEY) as tunnel:
             _, writer = await asyncio.open_unix_connection(tmp_path / "inside")
+            writer.write(b"secret")
             writer.close()
             await writer.wait_closed()
             await asyncio.sleep(0.01)
@@ -56,7 +61,7 @@ def test_a_request_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(server_tunnel, "_WAIT_SECONDS", 0.01)
 
     async def run() -> None:
-        async with Tunnel(tmp_path / "inside") as tunnel:
+        async with Tunnel(tmp_path / "inside", KEY) as tunnel:
             assert await ask(tunnel, b"text") == b""
 
     asyncio.run(run())
@@ -64,19 +69,36 @@ def test_a_request_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_only_some_connections_are_kept_waiting(tmp_path: Path) -> None:
     async def run() -> None:
-        async with Tunnel(tmp_path / "inside"):
+        async with Tunnel(tmp_path / "inside", KEY):
             ends = [await asyncio.open_unix_connection(tmp_path / "inside") for _ in range(20)]
-            await asyncio.sleep(0.01)
-            assert [reader.at_eof() for reader, _ in ends].count(True) == 12
+            for _, writer in ends[:16]:
+                writer.write(b"secret")
+            await asyncio.sleep(0.05)
+            assert [reader.at_eof() for reader, _ in ends] == [False] * 8 + [True] * 12
             for _, writer in ends:
                 writer.close()
 
     asyncio.run(run())
 
 
+def test_who_has_no_key_hears_nothing(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Tunnel(tmp_path / "inside", KEY) as tunnel:
+            stranger, writer = await asyncio.open_unix_connection(tmp_path / "inside")
+            writer.write(b"sEcret and more")
+            assert await stranger.read() == b""
+            silent, _ = await asyncio.open_unix_connection(tmp_path / "inside")
+            far = asyncio.create_task(echo(tmp_path / "inside"))
+            assert await ask(tunnel, b"text") == b"text"
+        assert await silent.read() == b""
+        await far
+
+    asyncio.run(run())
+
+
 def test_nothing_is_left_behind(tmp_path: Path) -> None:
     async def run() -> None:
-        async with Tunnel(tmp_path / "inside") as tunnel:
+        async with Tunnel(tmp_path / "inside", KEY) as tunnel:
             assert (tmp_path / "inside").stat().st_mode & 0o777 == 0o666
             assert tunnel.outside.parent.stat().st_mode & 0o777 == 0o700
             far = asyncio.create_task(echo(tmp_path / "inside"))
@@ -90,7 +112,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
 
 def test_a_socket_that_is_there_is_not_taken_over(tmp_path: Path) -> None:
     async def run() -> None:
-        async with Tunnel(tmp_path / "inside"), Tunnel(tmp_path / "inside"):
+        async with Tunnel(tmp_path / "inside", KEY), Tunnel(tmp_path / "inside", KEY):
             pass
 
     with pytest.raises(FileExistsError):
