@@ -52,5 +52,5 @@ class OpenHandsOptions(Record):
     no_change_seconds: int = Field(
         30, ge=1, description="A command that prints nothing for so long is handed to the model."
     )
-    startup_seconds: float = Field(120.0, gt=0, description="Time limit until the first call.")
+    startup_seconds: float = Field(300.0, gt=0, description="Time limit until the first call.")
     env: dict[str, str] = Field(default_factory=dict, description="Environment of commands.")

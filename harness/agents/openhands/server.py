@@ -120,6 +120,7 @@ def _serve(sandbox: Sandbox, spec: Spec, key: SecretStr) -> ExecResult:
         "folder": FOLDER,
         "key": key.get_secret_value(),
         "gateway": GATEWAY_SOCKET,
+        "output_characters": spec.output_characters,
         "harness": f"{GATEWAY_FOLDER}/{SOCKET}",
     }
     return sandbox.exec(

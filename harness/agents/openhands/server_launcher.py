@@ -4,8 +4,9 @@ Nothing outside can connect into a sandbox, so the server is reached the other w
 connections to the harness's socket are kept open, and the harness sends its requests over them.
 The server ends when that socket is closed. The model is called over the gateway's socket.
 
-Standard input: `{"folder", "key", "gateway", "harness"}`: a folder for the server's own files, the
-session's key, and the paths of the two sockets. Standard output: a line for each model call.
+Standard input: `{"folder", "key", "gateway", "harness", "output_characters"}`: a folder for the
+server's own files, the session's key, the paths of the two sockets, and how much of a command's
+output the model sees (null: OpenHands' own limit). Standard output: a line for each model call.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ def main() -> None:
     asyncio.run(_serve(settings, output))
 
 
-async def _serve(settings: dict[str, str], output: Output) -> None:
+async def _serve(settings: dict[str, Any], output: Output) -> None:
     began = time.monotonic()
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(_LOCAL)
@@ -60,7 +61,7 @@ async def _serve(settings: dict[str, str], output: Output) -> None:
                 os._exit(1)
         from .runner.terminal import show_text
 
-        show_text()
+        show_text(settings["output_characters"])
         _call_model_over(settings["gateway"], output)
     output.write(
         "ready",

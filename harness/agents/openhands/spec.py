@@ -32,6 +32,7 @@ class Spec(Record):
     task: str
     nudge: str
     nudges: int
+    output_characters: int | None = None
     turns: int
     stuck_detection: bool
     startup_seconds: float
@@ -107,6 +108,7 @@ def make_spec(
         task=prompt.task(issue),
         nudge=prompt.nudge,
         nudges=options.nudges,
+        output_characters=prompt.output_characters,
         turns=budget.turns,
         stuck_detection=options.stuck_detection,
         startup_seconds=options.startup_seconds,

@@ -11,7 +11,8 @@ from harness.records import Record
 class Prompt(Record):
     """One variant of `openhands.yaml`. Without `system`, OpenHands' own system prompt is used.
 
-    A longer issue than `task_characters` loses its middle.
+    A longer issue than `task_characters` loses its middle, as does a longer output of a command
+    than `output_characters` (without: OpenHands' own limit).
     """
 
     system: str | None = None
@@ -20,6 +21,7 @@ class Prompt(Record):
     tools: tuple[str, ...]
     builtin_tools: tuple[str, ...]
     task_characters: int | None = None
+    output_characters: int | None = None
 
     def task(self, issue: str) -> str:
         """The message that hands an issue to the agent; characters that no text has are `?`."""

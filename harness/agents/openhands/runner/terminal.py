@@ -2,6 +2,7 @@
 
 import re
 
+from openhands.tools.terminal import definition
 from openhands.tools.terminal.terminal.subprocess_terminal import SubprocessTerminal
 
 # Control sequences, control strings, and escapes of two or three bytes. Source: ECMA-48.
@@ -10,7 +11,12 @@ _ESCAPES = re.compile(
 )
 
 
-def show_text() -> None:
-    """Let terminals give what a screen would show, without the bytes that colour it."""
+def show_text(most_characters: int | None) -> None:
+    """Let terminals give what a screen would show, without the bytes that colour it.
+
+    `most_characters`: what the model sees of one output at most, instead of OpenHands' own limit.
+    """
     read = SubprocessTerminal.read_screen
     SubprocessTerminal.read_screen = lambda self: _ESCAPES.sub("", read(self))
+    if most_characters is not None:
+        definition.MAX_CMD_OUTPUT_SIZE = most_characters
