@@ -23,8 +23,8 @@ from harness.suites.load import load_suite
 from tests.agents.scripted_endpoint import scripted
 from tests.real import real_instance
 
-KINDS: tuple[Literal["local", "ray"], ...] = ("local", "ray")
 Kind = Literal["local", "ray"]
+Sandboxes = Literal["docker", "process"]
 _LIMITS = Limits(memory_bytes=1024 * MIB, cpus=1)
 
 
@@ -40,11 +40,12 @@ def work_order(
     agent: str,
     chosen: Sequence[Instance],
     *,
+    sandbox: Sandboxes = "process",
     endpoint: Endpoint | None = None,
     options: Mapping[str, object] | None = None,
 ) -> WorkOrder:
-    """A run of an agent on instances in process sandboxes."""
-    images = find_images(chosen, real_instance("process").provider, print)
+    """A run of an agent on instances that have images."""
+    images = find_images(chosen, real_instance(sandbox).provider, print)
     assert not images.problems
     config = RunConfig(
         id=run_id,
@@ -52,7 +53,7 @@ def work_order(
         profile="embedded",
         suite=SuiteRef(reference="pypi-mini/test", sha256="0" * 64, instances=len(chosen)),
         seeds=(0,),
-        sandbox="process",
+        sandbox=sandbox,
         model=None,
         budget=Budget(turns=10),
         decoding=Decoding(),
@@ -74,8 +75,8 @@ def work_order(
 
 
 def executor(kind: Kind, order: WorkOrder) -> Executor:
-    """An executor with this machine's process sandboxes."""
-    return make_executor(kind, order, real_instance("process").provider)
+    """An executor with this machine's sandboxes."""
+    return make_executor(kind, order, real_instance(order.config.sandbox).provider)
 
 
 def work_through(folder: RunFolder, order: WorkOrder, worker: Executor, seeds: int = 1) -> None:
@@ -133,8 +134,8 @@ def grades(folder: RunFolder) -> list[Grade]:
 class GoldModel:
     """A model that plays gold patches, and answers nothing while it is held."""
 
-    def __init__(self, chosen: Sequence[Instance]) -> None:
-        self._scripts = {"".join(one.problem_statement.split()): script(one) for one in chosen}
+    def __init__(self, one: Instance) -> None:
+        self._scripts = {"".join(one.problem_statement.split()): script(one)}
         self._free = threading.Event()
         self._free.set()
         self._held = 0
@@ -169,21 +170,18 @@ class GoldModel:
 
 
 @contextmanager
-def gold_model(chosen: Sequence[Instance]) -> Iterator[GoldModel]:
+def gold_model(one: Instance) -> Iterator[GoldModel]:
     """Serve a GoldModel on a loopback port."""
-    model = GoldModel(chosen)
+    model = GoldModel(one)
     with scripted("unused") as served:
         served.answer = model.answer  # type: ignore[method-assign]
         model.endpoint = served.endpoint
         yield model
 
 
-def predictions(folder: Path, chosen: Sequence[Instance]) -> Path:
-    """A file of predictions with the gold patches."""
+def predictions(folder: Path, one: Instance) -> Path:
+    """A file of predictions with the gold patch."""
     path = folder / "predictions.jsonl"
-    rows = (
-        {"instance_id": i.instance_id, "model_name_or_path": "gold", "model_patch": i.patch}
-        for i in chosen
-    )
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    row = {"instance_id": one.instance_id, "model_name_or_path": "a", "model_patch": one.patch}
+    path.write_text(json.dumps(row) + "\n")
     return path

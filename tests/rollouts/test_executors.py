@@ -9,18 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from harness.agents.base import Endpoint
 from harness.config import ConfigError
 from harness.records import RunFolder, StopReason, Verdict
 from harness.rollouts.executors import ray as ray_executor
 from harness.rollouts.executors import ray_worker
+from harness.rollouts.executors.base import ExecutorFailure
+from harness.rollouts.executors.ray import RayExecutor
 from harness.rollouts.ledger import Job
 from harness.rollouts.work import WorkOrder
 from harness.sandboxes.base import SandboxProvider
-from tests.real import leftovers, real_instance
+from tests.real import PROVIDERS, leftovers, real_instance
 from tests.rollouts.ray_cluster import RayCluster, ray_cluster
 from tests.rollouts.small_runs import (
-    KINDS,
     Kind,
+    Sandboxes,
     attempts,
     executor,
     gold_model,
@@ -41,7 +44,7 @@ def cluster() -> Iterator[RayCluster]:
         yield cluster
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=["local", "ray"])
 def kind(request: pytest.FixtureRequest) -> Kind:
     if request.param == "ray":
         request.getfixturevalue("cluster")
@@ -50,11 +53,8 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def run_id() -> Iterator[str]:
-    """A run's id, of which no sandbox may be left."""
-    name = f"test-{uuid.uuid4().hex[:12]}"
-    yield name
-    assert leftovers(real_instance("process").provider, name) == []
+def run_id() -> str:
+    return f"test-{uuid.uuid4().hex[:12]}"
 
 
 def test_gold_resolves_and_its_files_are_there(kind: Kind, run_id: str, tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_gold_resolves_and_its_files_are_there(kind: Kind, run_id: str, tmp_path
 
 
 def test_noop_is_an_empty_patch(kind: Kind, run_id: str, tmp_path: Path) -> None:
-    (one,) = instances(1)
-    folder, order = RunFolder(tmp_path / "run"), work_order(run_id, "noop", [one])
+    folder = RunFolder(tmp_path / "run")
+    order = work_order(run_id, "noop", instances(1))
     with executor(kind, order) as worker:
         work_through(folder, order, worker)
     assert [grade.verdict for grade in grades(folder)] == [Verdict.EMPTY_PATCH]
@@ -88,7 +88,7 @@ def test_noop_is_an_empty_patch(kind: Kind, run_id: str, tmp_path: Path) -> None
 def test_files_of_options_reach_the_agent(kind: Kind, run_id: str, tmp_path: Path) -> None:
     (one,) = instances(1)
     folder = RunFolder(tmp_path / "run")
-    options = {"predictions": predictions(tmp_path, [one])}
+    options = {"predictions": predictions(tmp_path, one)}
     order = work_order(run_id, "replay", [one], options=options)
     with executor(kind, order) as worker:
         work_through(folder, order, worker)
@@ -108,13 +108,17 @@ def test_a_missing_image_is_an_infrastructure_failure(
     assert [grade.verdict for grade in grades(folder)] == [Verdict.INFRA_FAILURE]
 
 
-def test_a_killed_node_changes_no_result(cluster: RayCluster, run_id: str, tmp_path: Path) -> None:
-    chosen = instances(2)
-    with gold_model(chosen) as model:
-        order = work_order(run_id, "mini", chosen, endpoint=model.endpoint)
+@pytest.mark.parametrize("sandbox", PROVIDERS)
+def test_a_killed_node_changes_no_result(
+    cluster: RayCluster, sandbox: Sandboxes, run_id: str, tmp_path: Path
+) -> None:
+    cluster.restore()
+    one = real_instance(sandbox).instance
+    with gold_model(one) as model:
+        order = work_order(run_id, "mini", [one], sandbox=sandbox, endpoint=model.endpoint)
         calm, killed = RunFolder(tmp_path / "calm"), RunFolder(tmp_path / "killed")
         with executor("local", order) as worker:
-            work_through(calm, order, worker, seeds=2)
+            work_through(calm, order, worker, seeds=3)
 
         def kill() -> None:
             model.wait_for_calls(2)
@@ -126,18 +130,18 @@ def test_a_killed_node_changes_no_result(cluster: RayCluster, run_id: str, tmp_p
         killer = threading.Thread(target=kill)
         with executor("ray", order) as worker:
             killer.start()
-            work_through(killed, order, worker, seeds=2)
+            work_through(killed, order, worker, seeds=3)
         killer.join()
-    cluster.restore()
 
+    assert leftovers(real_instance(sandbox).provider, run_id) == []
     assert {grade.verdict for grade in grades(calm)} == {Verdict.RESOLVED}
     assert results(killed) == results(calm)
-    assert Counter(attempt.tries for attempt in attempts(killed)) == {1: 3, 2: 1}
+    assert Counter(attempt.tries for attempt in attempts(killed)) == {1: 2, 2: 1}
     with sqlite3.connect(killed.ledger) as ledger:
         rows = ledger.execute("SELECT instance_id, seed, state FROM history").fetchall()
     assert set(Counter(rows).values()) == {1}, "something was counted twice"
     states = ("rolling", "rolled", "grading", "done")
-    assert Counter(state for _, _, state in rows) == dict.fromkeys(states, 4)
+    assert Counter(state for _, _, state in rows) == dict.fromkeys(states, 3)
     assert not list(killed.root.glob("*/*/.*")), "drafts are left"
 
 
@@ -146,7 +150,7 @@ def test_what_is_lost_twice_is_an_infrastructure_failure(
 ) -> None:
     (one,) = instances(1)
     folder = RunFolder(tmp_path / "run")
-    with gold_model([one]) as model:
+    with gold_model(one) as model:
         order = work_order(run_id, "mini", [one], endpoint=model.endpoint)
         model.hold()
 
@@ -165,6 +169,37 @@ def test_what_is_lost_twice_is_an_infrastructure_failure(
     assert (attempt.stop_reason, attempt.tries) == (StopReason.INFRASTRUCTURE, 2)
     assert "lost on 2 machines: WorkerCrashedError" in attempt.detail
     assert grade.verdict is Verdict.INFRA_FAILURE
+    assert leftovers(real_instance("process").provider, run_id) == []
+
+
+def test_a_run_without_a_node_ends_with_what_to_do(
+    cluster: RayCluster, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one,) = instances(1)
+    job, order = Job(instance_id=one.instance_id, seed=0), work_order(run_id, "noop", [one])
+    with executor("ray", order) as worker:
+        monkeypatch.setattr(RayExecutor, "_cpus", 64)  # as if the nodes had gone
+        monkeypatch.setattr(ray_executor, "_PATIENCE", 0.1)
+        with pytest.raises(ExecutorFailure, match="no Ray node has had 64 CPUs: start nodes"):
+            worker.make(job, tmp_path / "draft")
+    with (
+        pytest.raises(ConfigError, match="no node of the Ray cluster has the 64 CPUs"),
+        executor("ray", order),
+    ):
+        pass
+
+
+def test_an_endpoint_of_this_machine_alone_is_refused(
+    cluster: RayCluster, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = Endpoint(base_url="http://127.0.0.1:8000/v1", model="m")
+    order = work_order(run_id, "mini", instances(1), endpoint=endpoint)
+    monkeypatch.setattr(RayExecutor, "_nodes", lambda _: [{"NodeManagerAddress": "10.9.8.7"}])
+    with (
+        pytest.raises(ConfigError, match=r"the Ray node 10\.9\.8\.7 cannot reach it"),
+        executor("ray", order),
+    ):
+        pass
 
 
 def test_a_node_that_differs_is_refused_by_name(
