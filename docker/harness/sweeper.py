@@ -2,7 +2,7 @@
 
 Sandboxes are containers beside the harness, not inside it: without this, those of a harness that
 is stopped or killed would stay, and hold the project's volumes. It is started before the harness
-and stopped after it, and looks after the containers of its own compose project alone.
+and stopped after it.
 """
 
 import signal
@@ -10,40 +10,70 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from types import FrameType
 
 import docker
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
+from harness.environments.base_images import LABEL
+from harness.environments.build_container import NAME
+from harness.sandboxes.docker import DockerProvider
+
 ROLE = "swe-harness.role=harness"
 PROJECT = "com.docker.compose.project"
-HOST = "swe-harness.host"
-BUILD = "harness-build."
-SHORT_ID = 12  # Docker's default host name of a container
+HOST_NAME = 12  # characters of its id: what a container is called inside
 
 
 class Sweeper:
-    """Knows the harness containers of one compose project, by id."""
+    """Looks after the harness containers of the compose project that this container is part of.
 
-    def __init__(self, client: docker.DockerClient, project: str) -> None:
+    Raises SystemExit outside of one.
+    """
+
+    def __init__(self, client: docker.DockerClient) -> None:
         self._client = client
+        self._sandboxes = DockerProvider()
+        own = client.containers.get(socket.gethostname())
+        self._created = datetime.fromisoformat(own.attrs["Created"])
+        project = own.labels.get(PROJECT)
+        if not project:
+            sys.exit("sweeper: this container is not part of a compose project")
         self._labels = [ROLE, f"{PROJECT}={project}"]
         self._harnesses: set[str] = set()
 
-    def sweep(self) -> int:
-        """Remove what ended harnesses left; how many containers that were."""
-        for container in self._client.containers.list(all=True, filters={"label": self._labels}):
-            self._harnesses.add(str(container.id))
-        ended = {one[:SHORT_ID] for one in self._harnesses if not self._runs(one)}
-        return sum(_remove(container) for container in self._left_by(ended))
-
     def watch(self) -> Iterator[None]:
-        """Yield whenever a harness container has started or ended."""
-        filters = {"type": "container", "event": ["start", "die"], "label": self._labels}
-        for event in self._client.events(decode=True, filters=filters):
+        """Yield once, and then whenever a harness container has started or ended."""
+        filters = {
+            "type": "container",
+            "event": ["start", "die", "stop", "destroy"],
+            "label": self._labels,
+        }
+        events = self._client.events(decode=True, filters=filters)
+        for harness in self._client.containers.list(all=True, filters={"label": self._labels}):
+            self._harnesses.add(str(harness.id))
+        yield
+        for event in events:
             self._harnesses.add(event["Actor"]["ID"])
             yield
+
+    def sweep(self) -> None:
+        """Remove the sandboxes and build containers of harnesses that have ended."""
+        removed = self._sandboxes.cleanup()
+        ended = {one[:HOST_NAME] for one in self._harnesses if not self._runs(one)}
+        found = self._client.containers.list(all=True, ignore_removed=True)
+        removed += sum(_remove(one) for one in found if _builder(one) in ended)
+        if removed:
+            print(f"removed {removed} containers of an ended harness")
+
+    def remove_toolchains(self) -> None:
+        """Remove the toolchain volumes made since the project came up, unless they are in use."""
+        for volume in self._client.volumes.list(filters={"label": f"{LABEL}toolchain"}):
+            if datetime.fromisoformat(volume.attrs["CreatedAt"]) > self._created:
+                with suppress(APIError):
+                    volume.remove()
+                    print(f"removed volume {volume.name}")
 
     def _runs(self, container: str) -> bool:
         try:
@@ -51,17 +81,11 @@ class Sweeper:
         except NotFound:
             return False
 
-    def _left_by(self, hosts: set[str]) -> list[Container]:
-        found = self._client.containers.list(all=True, ignore_removed=True)
-        return [one for one in found if _host(one) in hosts]
 
-
-def _host(container: Container) -> str:
-    """The host name of the harness that started a container; empty for others."""
-    name = container.name or ""
-    if name.startswith(BUILD):
-        return name.removeprefix(BUILD).partition(".")[0]
-    return str(container.labels.get(HOST, "")).partition(":")[0]
+def _builder(container: Container) -> str:
+    """The host name of the harness that builds an image in a container; empty for others."""
+    kind, *rest = (container.name or "").split(".")
+    return rest[0] if kind == NAME and rest else ""
 
 
 def _remove(container: Container) -> bool:
@@ -82,22 +106,14 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Sweep at the start, whenever a harness ends, and at the end."""
     signal.signal(signal.SIGTERM, _stop)
-    client = docker.from_env()
-    own = client.containers.get(socket.gethostname())
-    project = own.labels.get(PROJECT)
-    if not project:
-        sys.exit("sweeper: this container is not part of a compose project")
-    sweeper = Sweeper(client, project)
-    print(f"sweeping for project {project}")
+    sweeper = Sweeper(docker.from_env())
+    print("sweeping")
     try:
-        events = sweeper.watch()
-        while True:
-            if removed := sweeper.sweep():
-                print(f"removed {removed} containers of an ended harness")
-            next(events)
+        for _ in sweeper.watch():
+            sweeper.sweep()
     finally:
-        if removed := sweeper.sweep():
-            print(f"removed {removed} containers of an ended harness")
+        sweeper.sweep()
+        sweeper.remove_toolchains()
 
 
 if __name__ == "__main__":
