@@ -51,6 +51,8 @@ def view(folder: Path, user: User, *, network: bool, shm_bytes: int) -> list[str
         elif path.exists():
             options += bind("--ro-bind", path, str(path))
     options += bind("--ro-bind", sys.base_prefix, sys.base_prefix)
+    for packages in _packages_of_the_host():
+        options += ["--perms", "0755", "--tmpfs", packages, "--remount-ro", packages]
     for name in _ETC + (_ETC_NETWORK if network else ()):
         options += bind("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
     for name, text in _etc(user).items():
@@ -64,6 +66,16 @@ def view(folder: Path, user: User, *, network: bool, shm_bytes: int) -> list[str
         path.chmod(0o1777)
         options += bind("--bind", path, target)
     return options + bind("--symlink", TMP, "/var/tmp")  # noqa: S108
+
+
+def _packages_of_the_host() -> list[str]:
+    """Folders of packages installed on this machine: one may be a fixed version of the instance."""
+    roots = [Path("/usr/lib"), Path("/usr/local/lib"), Path(sys.base_prefix, "lib")]
+    patterns = ("python*/site-packages", "python*/dist-packages")
+    found = {
+        path.resolve() for root in roots for pattern in patterns for path in root.glob(pattern)
+    }
+    return sorted(str(path) for path in found if path.is_dir())
 
 
 def bind(how: str, source: Path | str, target: str) -> list[str]:
