@@ -62,11 +62,7 @@ class EventFeed:
     async def _hear(self, event: RemoteEvent) -> None:
         async with self._one_at_a_time:
             if event.kind in _PASSING:
-                self.changed.set()
-                if (event.model_extra or {}).get(
-                    "key"
-                ) == "full_state":  # subscribed, or a run ended
-                    await self._read_log()
+                await self._note_state((event.model_extra or {}).get("key"))
             elif event.parent_id == self._last:
                 self._take(event)
             elif event.id not in self._seen:
