@@ -5,7 +5,9 @@
 A scripted endpoint in a process of its own answers as vLLM does, with token ids and log-probs of
 an 8K-token prompt and 256 sampled tokens. Clients in another process call it directly and through
 one door each, in turns, so that both meet the same machine. `paced` answers after a second, as a
-model would; `saturated` answers at once and shows the most calls in a second.
+model would; `saturated` answers at once and shows the most calls in a second. On a machine that
+others use too, three busy processes wait for its cores: `chrt --rr 1` before the command shows
+what the gateway itself takes.
 """
 
 import argparse
@@ -58,7 +60,9 @@ def _measure(attempts: int, calls: int) -> dict[str, Any]:
         subprocess.Popen([*role, "endpoint"], **pipes) as endpoint,
         subprocess.Popen([*role, "clients"], **pipes) as clients,
     ):
-        assert endpoint.stdout and clients.stdin and clients.stdout
+        assert endpoint.stdout is not None
+        assert clients.stdin is not None
+        assert clients.stdout is not None
         to_clients, from_clients = clients.stdin, clients.stdout
         url = endpoint.stdout.readline().strip()
         with Gateway(Endpoint(base_url=url, model="bench")) as gateway:
@@ -81,8 +85,7 @@ def _measure(attempts: int, calls: int) -> dict[str, Any]:
             for name, stream in (("whole", False), ("streamed", True)):
                 result[f"paced, {name}"] = _paced(run, direct, sockets, calls, stream)
             result["saturated, whole"] = _saturated(run, direct, sockets, calls)
-            for door in doors:
-                door.close()
+            result["retries"] = sum(door.close().calls.retries for door in doors)
         to_clients.close()
         endpoint.terminate()
     return result
@@ -204,7 +207,7 @@ async def _serve() -> None:
 
     server = web.Server(chat, access_log=None)
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(server, "127.0.0.1", 0)
+    listener = await loop.create_server(server, "127.0.0.1", 0, backlog=2048)
     print(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1", flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     os._exit(0)

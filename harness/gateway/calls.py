@@ -32,6 +32,7 @@ sampled ones from the answer's text, so they may differ from what was sampled; `
 stream's is put together; empty without an answer |
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, fields
@@ -44,6 +45,7 @@ Status = Literal["answered", "refused", "rejected", "failed", "cut", "cancelled"
 IdsFrom = Literal["endpoint", "retokenised", "none"]
 
 _FLUSH_BYTES = 1024 * 1024
+_YIELD_SECONDS = 1e-4  # again and again the event loop gets the interpreter
 
 
 @dataclass(slots=True)
@@ -219,7 +221,10 @@ def _table(rows: list[CallRow]) -> Any:
         values = np.concatenate(parts) if parts else np.empty(0, np.int32)
         return pa.ListArray.from_arrays(pa.array(ends), pa.array(values, kind))
 
-    prompts = [_ids(row.prompt_ids) for row in rows]
+    prompts = []
+    for row in rows:
+        prompts.append(_ids(row.prompt_ids))
+        time.sleep(_YIELD_SECONDS)
     special = {
         "prompt_ids": prompts,
         "sampled_ids": [np.asarray(row.sampled_ids, np.int32) for row in rows],
@@ -229,12 +234,14 @@ def _table(rows: list[CallRow]) -> Any:
             for prompt, row in zip(prompts, rows, strict=True)
         ],
     }
-    columns = [
-        lists(special[column.name], column.type.value_type)
-        if column.name in special
-        else pa.array([getattr(row, column.name) for row in rows], column.type)
-        for column in schema()
-    ]
+    columns = []
+    for column in schema():
+        if column.name in special:
+            columns.append(lists(special[column.name], column.type.value_type))
+        else:
+            values = [getattr(row, column.name) for row in rows]
+            columns.append(pa.array(values, column.type))
+        time.sleep(_YIELD_SECONDS)
     return pa.table(columns, schema=schema())
 
 
@@ -243,7 +250,10 @@ def _ids(ids: Sequence[int]) -> Any:
 
     if not isinstance(ids, bytes):
         return np.asarray(ids, np.int32)
-    wide = np.fromstring(ids, np.int64, sep=",")
+    try:
+        wide = np.fromstring(ids, np.int64, sep=",")
+    except ValueError:
+        wide = np.empty(0, np.int64)
     if len(wide) != ids.count(b",") + 1 or wide.max() > np.iinfo(np.int32).max:
         raise ValueError("the endpoint's prompt_token_ids are no list of 32-bit numbers")
     return wide.astype(np.int32)

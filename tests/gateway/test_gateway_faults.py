@@ -9,12 +9,12 @@ import pytest
 from pydantic import SecretStr
 
 from harness.agents.base import Endpoint
-from harness.gateway import Gateway, read_calls
+from harness.gateway import Gateway, GatewayOptions, read_calls
 from harness.records import Budget, StopReason
 from tests.gateway.clients import QUICK, Attempt, ask, attempt, client, streamed_text
 from tests.gateway.scripted import KEY, Step, body, cut, fail, hang, say
 
-IMPATIENT = QUICK.model_copy(update={"call_seconds": 0.2, "stall_seconds": 0.2})
+IMPATIENT = QUICK.model_copy(update={"call_seconds": 1.0, "stall_seconds": 1.0})
 PASSING = {
     "429": fail(429),
     "500": fail(500),
@@ -39,7 +39,7 @@ PASSING_STREAMED = {
     "500": fail(500),
     "hang": hang(),
     "cut before": cut("text", 0),
-    "silent": cut("text", 0, hang_seconds=5),
+    "silent": cut("text", 0, hang_seconds=10),
     "garbage": body(b"<html>oops"),
     "garbage events": body(b"data: oops\n\n"),
     "no events": body(b""),
@@ -48,9 +48,15 @@ PASSING_STREAMED = {
 }
 
 
+def _options(fault: str) -> GatewayOptions:
+    """Little patience, but only where it matters: the machine may be slow."""
+    return IMPATIENT if fault in ("hang", "silent") else QUICK
+
+
 @pytest.mark.parametrize("fault", PASSING)
 def test_what_passes_is_repeated(tmp_path: Path, fault: str) -> None:
-    with attempt(tmp_path, PASSING[fault], PASSING[fault], say("ok"), options=IMPATIENT) as one:
+    step = PASSING[fault]
+    with attempt(tmp_path, step, step, say("ok"), options=_options(fault)) as one:
         answer = one.ask()
         report, [row] = one.end()
     assert answer.json()["choices"][0]["message"]["content"] == "ok"
@@ -64,7 +70,7 @@ def test_what_passes_is_repeated(tmp_path: Path, fault: str) -> None:
 @pytest.mark.parametrize("fault", PASSING_STREAMED)
 def test_what_passes_is_repeated_before_a_stream_begins(tmp_path: Path, fault: str) -> None:
     step = PASSING_STREAMED[fault]
-    with attempt(tmp_path, step, say("ok"), options=IMPATIENT) as one:
+    with attempt(tmp_path, step, say("ok"), options=_options(fault)) as one:
         answer = one.ask(stream=True)
         report, [row] = one.end()
     assert streamed_text(answer) == "ok"
@@ -74,7 +80,7 @@ def test_what_passes_is_repeated_before_a_stream_begins(tmp_path: Path, fault: s
 
 @pytest.mark.parametrize("fault", PASSING)
 def test_what_does_not_pass_ends_the_attempt(tmp_path: Path, fault: str) -> None:
-    options = IMPATIENT.model_copy(update={"tries": 3})
+    options = _options(fault).model_copy(update={"tries": 3})
     with attempt(tmp_path, PASSING[fault], options=options) as one:
         answer = one.ask()
         again = one.ask()
@@ -88,7 +94,7 @@ def test_what_does_not_pass_ends_the_attempt(tmp_path: Path, fault: str) -> None
     assert rows[0].retries == 2
 
 
-@pytest.mark.parametrize("step", [cut("some text", 5), cut("some text", 5, hang_seconds=5)])
+@pytest.mark.parametrize("step", [cut("some text", 5), cut("some text", 5, hang_seconds=10)])
 def test_a_stream_cut_after_its_beginning_is_cut_for_the_agent(tmp_path: Path, step: Step) -> None:
     with attempt(tmp_path, step, say("whole"), options=IMPATIENT) as one:
         with pytest.raises(httpx.RemoteProtocolError):
