@@ -56,8 +56,9 @@ class Project:
         return [str(one.id) for one in found]
 
     def sandboxes(self, harness: str) -> list[str]:
-        filters = {"label": "swe-harness.host"}
-        found = self.client.containers.list(all=True, filters=filters, ignore_removed=True)
+        found = self.client.containers.list(
+            all=True, filters={"label": "swe-harness.host"}, ignore_removed=True
+        )
         return [str(one.id) for one in found if harness in one.labels["swe-harness.host"]]
 
     def left(self) -> list[str]:
