@@ -49,6 +49,13 @@ def evaluate(
     early_exit: Annotated[
         bool, typer.Option("--early-exit", help="Stop tests once the verdict is decided.")
     ] = False,
+    disk_budget: Annotated[
+        str | None,
+        typer.Option(help="Build Docker images in batches that fit, and remove old ones: 60GB."),
+    ] = None,
+    mirrors: Annotated[
+        Path | None, typer.Option(help="With --disk-budget: mirrors of the upstream repositories.")
+    ] = None,
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Use images that `env lint` refuses.")
     ] = False,
@@ -89,6 +96,8 @@ def evaluate(
         runs=runs,
         workers=workers,
         executor=executor,
+        disk_budget=disk_budget,
+        mirrors=mirrors,
         allow_leaks=allow_leaks,
         allow_unlocked=allow_unlocked,
         sandbox=sandbox,

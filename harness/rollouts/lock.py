@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,15 +57,37 @@ def locked_model(path: Path) -> dict[str, Any] | None:
 def write_or_check(path: Path, lock: RunLock) -> None:
     """Write the lock of a new run, or compare with that of a run to be resumed.
 
-    Raises LockMismatchError naming every field that differs, with both values.
+    A lock without images says nothing about them (see `add_images`). Raises LockMismatchError
+    naming every field that differs, with both values.
     """
+    new = json.loads(lock.model_dump_json())
     if not path.exists():
-        path.write_text(lock.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        _write(path, new)
         return
     old = json.loads(path.read_text(encoding="utf-8"))
-    new = json.loads(lock.model_dump_json())
-    differences = list(_differences(old, new))
-    if differences:
+    if not new["images"]:
+        new["images"] = old.get("images")
+    _compare(path, old, new)
+
+
+def add_images(path: Path, digests: Mapping[str, str]) -> None:
+    """Lock images that a run gets only now. Raises LockMismatchError as `write_or_check`."""
+    old = json.loads(path.read_text(encoding="utf-8"))
+    known = {name: old["images"][name] for name in digests if name in old["images"]}
+    _compare(path, {"images": known}, {"images": {name: digests[name] for name in known}})
+    if len(known) < len(digests):
+        old["images"] |= digests
+        _write(path, old)
+
+
+def _write(path: Path, lock: Any) -> None:
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(lock, indent=1) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def _compare(path: Path, old: Any, new: Any) -> None:
+    if differences := _differences(old, new):
         lines = "\n".join(f"  {line}" for line in differences[:10])
         raise LockMismatchError(
             f"{path}: the run cannot be resumed, because what it depends on has changed:\n{lines}\n"

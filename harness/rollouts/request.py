@@ -2,10 +2,13 @@
 
 import json
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
+
+from rich.console import Console
 
 from harness.config import (
     ConfigError,
@@ -17,6 +20,7 @@ from harness.config import (
     load_profile,
 )
 from harness.environments.images import Images, find_images
+from harness.environments.prune import parse_size
 from harness.environments.usage import using
 from harness.grading.options import GradingOptions
 from harness.records import Instance, RunFolder
@@ -35,7 +39,9 @@ from harness.rollouts.admission import (
 from harness.rollouts.finish import run_summary
 from harness.rollouts.progress import make_console
 from harness.rollouts.run import RunPlan, execute, machine_facts
+from harness.rollouts.supply import Supply, supply_images
 from harness.sandboxes import make_provider
+from harness.sandboxes.base import SandboxProvider
 from harness.suites.load import Suite, load_suite
 from harness.suites.select import select
 
@@ -63,6 +69,8 @@ class EvalRequest:
     workers: int | None = None
     sandbox: Literal["docker", "process"] | None = None
     executor: Literal["local", "ray"] | None = None
+    disk_budget: str | None = None
+    mirrors: Path | None = None
     allow_leaks: bool = False
     allow_unlocked: bool = False
     early_exit: bool = False
@@ -90,7 +98,10 @@ def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
     sandbox = request.sandbox or profile.sandbox
     provider = make_provider(sandbox)
     images = Images()
-    if provider.kind == "docker" or not dry_run:  # process images are built when missing
+    supply = None
+    if request.disk_budget:
+        supply = _supply(request, provider, sandbox, console)
+    elif provider.kind == "docker" or not dry_run:  # process images are built when missing
         images = find_images(
             instances,
             provider,
@@ -99,14 +110,7 @@ def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
     instances = with_images(instances, images, refused, refuse=request.refuse_missing_images)
     allowed: tuple[str, ...] = ()
     if not dry_run:
-        allowed = check_images(
-            instances,
-            images,
-            sandbox,
-            console,
-            allow_leaks=request.allow_leaks,
-            allow_unlocked=request.allow_unlocked,
-        )
+        allowed = _check_images(request, instances, images, sandbox, console)
     show_refused(refused, console)
     if not instances:
         raise ConfigError("nothing to run: every instance was refused (see above)")
@@ -127,6 +131,7 @@ def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
             provider=provider,
             cache=cache_root() / "grades" if request.use_cache else None,
             predictions=request.predictions if method.agent.kind == "replay" else None,
+            supply=supply,
         )
         for method in methods
     ]
@@ -162,6 +167,50 @@ def _check(request: EvalRequest, methods: list[Method]) -> None:
         raise ConfigError("--predictions FILE goes with --method replay, and the other way round")
     if request.run_id and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._\-]*", request.run_id):
         raise ConfigError(f"--run-id {request.run_id!r}: use letters, digits, '.', '_' and '-'")
+
+
+def _supply(
+    request: EvalRequest,
+    provider: SandboxProvider,
+    sandbox: Literal["docker", "process"],
+    console: Console,
+) -> Callable[[Sequence[Instance]], Supply]:
+    if sandbox != "docker":
+        raise ConfigError("--disk-budget is for Docker images: use --sandbox docker")
+    budget = parse_size(str(request.disk_budget))
+
+    def check(instances: tuple[Instance, ...], images: Images) -> None:
+        here = tuple(one for one in instances if one.instance_id in images.references)
+        _check_images(request, here, images, sandbox, console)
+
+    def show(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    return lambda instances: supply_images(
+        instances,
+        provider,
+        budget_bytes=budget,
+        mirrors=request.mirrors,
+        check=check,
+        on_progress=show,
+    )
+
+
+def _check_images(
+    request: EvalRequest,
+    instances: tuple[Instance, ...],
+    images: Images,
+    sandbox: Literal["docker", "process"],
+    console: Console,
+) -> tuple[str, ...]:
+    return check_images(
+        instances,
+        images,
+        sandbox,
+        console,
+        allow_leaks=request.allow_leaks,
+        allow_unlocked=request.allow_unlocked,
+    )
 
 
 def _default_id(request: EvalRequest, suite: Suite) -> str:

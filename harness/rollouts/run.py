@@ -5,7 +5,7 @@ import json
 import os
 import platform
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 
 from harness.agents import make_agent
-from harness.agents.base import Agent, Endpoint
+from harness.agents.base import Agent
 from harness.config import RunConfig
 from harness.environments.images import Images
 from harness.grading.grader import GRADER
@@ -23,17 +23,28 @@ from harness.rollouts.attempts import AttemptRunner, remove_drafts
 from harness.rollouts.executors import make_executor
 from harness.rollouts.finish import finish_run
 from harness.rollouts.ledger import Job, Ledger, State
-from harness.rollouts.lock import RunLock, locked_model, package_versions, write_or_check
+from harness.rollouts.lock import (
+    RunLock,
+    add_images,
+    locked_model,
+    package_versions,
+    write_or_check,
+)
 from harness.rollouts.models import ServedModel, serve_model
 from harness.rollouts.progress import ProgressLine
 from harness.rollouts.scheduler import fair_order, run_jobs
+from harness.rollouts.supply import Supply
 from harness.rollouts.work import WorkOrder
 from harness.sandboxes.base import SandboxProvider
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """All that a run needs, found and checked before it starts."""
+    """All that a run needs, found and checked before it starts.
+
+    With `supply`, which gets the instances that are not done, `images` is empty: they come in
+    batches.
+    """
 
     folder: RunFolder
     config: RunConfig
@@ -42,6 +53,7 @@ class RunPlan:
     provider: SandboxProvider
     cache: Path | None
     predictions: Path | None = None
+    supply: Callable[[Sequence[Instance]], Supply] | None = None
 
     @property
     def jobs(self) -> list[Job]:
@@ -74,24 +86,40 @@ def execute(plan: RunPlan, console: Console) -> None:
             write_or_check(folder.lock, _lock(plan, agent, served))
             _write_inputs(plan, served)
             ledger.add(plan.jobs)
-            _work(plan, ledger, served.endpoint if served else None, console)
+            verdicts: Counter[Verdict] = Counter()
+            for instances, images in _batches(plan, ledger):
+                add_images(folder.lock, images.digests)
+                order = WorkOrder(
+                    config=plan.config,
+                    instances={instance.instance_id: instance for instance in instances},
+                    images=images.references,
+                    endpoint=served.endpoint if served else None,
+                    agent_options=_agent_options(plan),
+                    cache=plan.cache,
+                )
+                _work(plan, order, ledger, verdicts, console)
         finish_run(folder, plan.jobs)
 
 
-def _work(plan: RunPlan, ledger: Ledger, endpoint: Endpoint | None, console: Console) -> None:
-    config = plan.config
-    instances = {instance.instance_id: instance for instance in plan.instances}
-    order = WorkOrder(
-        config=config,
-        instances=instances,
-        images=plan.images.references,
-        endpoint=endpoint,
-        agent_options=_agent_options(plan),
-        cache=plan.cache,
-    )
-    done = ledger.jobs(State.DONE)
-    todo = [job for job in ledger.jobs() if job not in set(done)]
-    verdicts: Counter[Verdict] = Counter()
+def _batches(plan: RunPlan, ledger: Ledger) -> Supply:
+    if plan.supply is None:
+        yield plan.instances, plan.images
+        return
+    done = set(ledger.jobs(State.DONE))
+    left = {job.instance_id for job in plan.jobs if job not in done}
+    yield from plan.supply([one for one in plan.instances if one.instance_id in left])
+
+
+def _work(
+    plan: RunPlan,
+    order: WorkOrder,
+    ledger: Ledger,
+    verdicts: Counter[Verdict],
+    console: Console,
+) -> None:
+    config, instances = plan.config, order.instances
+    done = set(ledger.jobs(State.DONE))
+    todo = [job for job in plan.jobs if job not in done and job.instance_id in instances]
 
     def note() -> str:
         return ", ".join(f"{count} {verdict.value}" for verdict, count in verdicts.items())
@@ -99,7 +127,7 @@ def _work(plan: RunPlan, ledger: Ledger, endpoint: Endpoint | None, console: Con
     title = config.method.name
     with (
         make_executor(config.executor, order, plan.provider) as executor,
-        ProgressLine(title, len(done) + len(todo), done=len(done), console=console) as progress,
+        ProgressLine(title, len(plan.jobs), done=len(done), console=console) as progress,
     ):
         runner = AttemptRunner(folder=plan.folder, ledger=ledger, executor=executor)
 

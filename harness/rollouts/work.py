@@ -33,7 +33,7 @@ from harness.records import (
     encode_patch,
 )
 from harness.rollouts.ledger import Job
-from harness.sandboxes.base import Bind, SandboxFailure, SandboxProvider
+from harness.sandboxes.base import Bind, ImageMissingError, SandboxFailure, SandboxProvider
 
 ROLLOUT_TRIES = 3
 _FINISHED = frozenset({StopReason.FINISHED})
@@ -127,8 +127,9 @@ class Workshop:
             grade, log = self._grader.refuse(instance, patch, attempt.detail), b""
         else:
             try:
-                image = self._order.images[job.instance_id]
-                grade, log = self._grader.grade(instance, patch, image)
+                grade, log = self._grader.grade(instance, patch, self._image(job))
+            except ImageMissingError as error:
+                grade, log = self._grader.refuse(instance, patch, str(error)), b""
             except Exception as error:  # a fault of ours, shown as one
                 reason = f"the grader failed: {type(error).__name__}: {error}"
                 grade = self._grader.refuse(instance, patch, reason)
@@ -171,6 +172,12 @@ class Workshop:
         (folder / "attempt.json").write_text(attempt.model_dump_json(indent=1) + "\n")
         return attempt
 
+    def _image(self, job: Job) -> str:
+        try:
+            return self._order.images[job.instance_id]
+        except KeyError:
+            raise ImageMissingError(f"there is no image of {job.instance_id}") from None
+
     def _roll_out(self, job: Job, folder: Path) -> tuple[Outcome, DoorReport | None]:
         report: DoorReport | None = None
         with (folder / "events.jsonl").open("w", encoding="utf-8") as events, ExitStack() as held:
@@ -207,7 +214,7 @@ class Workshop:
                     binds.append(Bind(source=str(door.folder), target=GATEWAY_FOLDER))
                 sandbox = held.enter_context(
                     self._provider.start(
-                        order.images[job.instance_id],
+                        self._image(job),
                         limits=order.config.limits,
                         owner=order.config.id,
                         binds=binds,

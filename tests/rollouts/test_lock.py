@@ -1,11 +1,12 @@
 """A run resumes only on the inputs it began with."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.rollouts.lock import LockMismatchError, RunLock, write_or_check
+from harness.rollouts.lock import LockMismatchError, RunLock, add_images, write_or_check
 
 
 def _lock(**changes: Any) -> RunLock:
@@ -52,3 +53,14 @@ def test_a_change_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], sa
     with pytest.raises(LockMismatchError, match=said):
         write_or_check(path, _lock(**changes))
     assert path.read_bytes() == before
+
+
+def test_images_that_come_later_are_locked_too(tmp_path: Path) -> None:
+    path = tmp_path / "lock.json"
+    write_or_check(path, _lock(images={}))
+    add_images(path, {"a": "sha256:1"})
+    add_images(path, {"a": "sha256:1", "b": "sha256:2"})
+    write_or_check(path, _lock(images={}))
+    assert json.loads(path.read_text())["images"] == {"a": "sha256:1", "b": "sha256:2"}
+    with pytest.raises(LockMismatchError, match=r"images\.b: was sha256:2, is sha256:3"):
+        add_images(path, {"b": "sha256:3"})
