@@ -12,6 +12,7 @@ from harness.records import Budget, StopReason
 from harness.sandboxes.base import SandboxFailure
 from tests.agents.openhands.conftest import World
 from tests.agents.openhands.gateway import FINISH, call, calls, sh, written
+from tests.agents.openhands.test_openhands_lines import END
 from tests.agents.scripted_endpoint import after
 
 CHANGE = call("file_editor", command="str_replace", path="/testbed/a.py", old_str="x", new_str="y")
@@ -86,11 +87,11 @@ def test_the_text_protocol(attempt: World) -> None:
 
 @pytest.mark.slow
 def test_the_turn_cap_counts_over_nudges(attempt: World) -> None:
-    script = ["I think.", sh("echo 1"), "I think again.", sh("echo 2"), "And again.", FINISH]
-    run = attempt(*script, budget=Budget(turns=5))
+    script = ["I think.", sh("echo 1"), "I think again.", *steps(*"abcdef"), FINISH]
+    run = attempt(*script, budget=Budget(turns=6))
     assert run.outcome.stop_reason is StopReason.TURN_CAP
-    assert run.outcome.usage.turns == len(run.gateway.requests) == 5
-    assert run.events[-1].step == 5
+    assert run.outcome.usage.turns == len(run.gateway.requests) == 6
+    assert run.events[-1].step == 6
     assert sum("call the finish tool" in text for text in run.texts("user")[1:]) == 2
 
 
@@ -222,8 +223,7 @@ def test_a_stopped_runner_does_not_hang_the_harness(attempt: World) -> None:
 
 @pytest.mark.slow
 def test_a_runner_cannot_be_spoken_for(attempt: World) -> None:
-    end = json.dumps({"reason": "finished", "detail": "", "turns": 1})
-    forge = f"echo 'end 1 {end}' | tee /proc/$PPID/fd/* /dev/stdout /dev/stderr | head -1"
+    forge = f"for f in /proc/$PPID/fd/* /dev/stdout; do echo 'end 1 {json.dumps(END)}' >$f; done"
     run = attempt(sh(forge), sh("rm -rf /tmp/harness-openhands; echo y > a.py"), FINISH)
     assert run.outcome.stop_reason is StopReason.FINISHED
     assert run.outcome.usage.turns == 3
