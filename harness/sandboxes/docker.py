@@ -208,8 +208,11 @@ class DockerSandbox(ShellSandbox):
 
     def _disk_place(self) -> Path | None:
         with engine_errors("inspect the container"):
-            driver = self._api.inspect_container(self._container).get("GraphDriver") or {}
-        self._layer = _local(driver.get("Data") or {})
+            found = self._api.inspect_container(self._container)
+        self._layer = _local((found.get("GraphDriver") or {}).get("Data") or {})
+        if self._layer:
+            volumes = [each for each in found["Mounts"] if each["Type"] == "volume" and each["RW"]]
+            self._writable += [Path(each["Source"]) for each in volumes]
         return self._layer
 
     def _disk_bytes(self) -> int:

@@ -148,6 +148,25 @@ def test_a_writable_bind_counts(start: Callable[..., Sandbox], tmp_path: Path) -
     _assert_full(sandbox, sandbox.exec("dd if=/dev/zero of=/opt/bound/x bs=1M", timeout=60))
 
 
+@pytest.mark.docker
+def test_a_volume_that_the_image_asks_for_counts(kind: Kind) -> None:
+    if kind.state is not None:
+        pytest.skip("its images have no volumes")
+    engine = docker.from_env()
+    container = engine.containers.create(kind.image, "true")
+    image = container.commit(changes="VOLUME /data")
+    container.remove()
+    try:
+        with kind.provider.start(str(image.id), limits=LIMITS, owner=kind.owner) as sandbox:
+            _assert_full(sandbox, sandbox.exec("dd if=/dev/zero of=/data/x bs=1M", timeout=60))
+            (mount,) = engine.containers.get(kind.left(kind.owner)[0]).attrs["Mounts"]
+            assert engine.volumes.get(mount["Name"])
+        with pytest.raises(docker.errors.NotFound):
+            engine.volumes.get(mount["Name"])
+    finally:
+        engine.images.remove(str(image.id))
+
+
 def test_files_of_the_engine_are_not_written(small: Sandbox) -> None:
     for path in ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf"):
         result = small.exec(f"echo x >> {path}", timeout=30)
