@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -73,8 +74,11 @@ def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
 
     The test is skipped where Ray is not installed.
     """
-    ray = pytest.importorskip("ray")
+    # Nobody else may run code in it. Ray reads this when it is imported.
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", uuid.uuid4().hex)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    ray = pytest.importorskip("ray")
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     cluster = RayCluster()
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
