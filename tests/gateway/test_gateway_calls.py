@@ -45,6 +45,7 @@ def test_an_answer_and_its_row(tmp_path: Path) -> None:
     assert decode(list(row.sampled_ids)) == "hi there"
     assert row.logprobs == pytest.approx([-number / 1000 for number in row.sampled_ids])
     assert row.ids_from == "endpoint"
+    assert (row.finish_reason, row.stop_reason) == ("stop", None)
     assert row.overridden == ["max_tokens", "n", "seed", "temperature", "top_k", "top_p", "user"]
     assert report.usage.turns == 1
     assert report.usage.prompt_tokens == row.prompt_tokens == len(row.prompt_ids)
