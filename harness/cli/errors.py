@@ -6,6 +6,7 @@ from harness.config import ConfigError
 from harness.environments.errors import ImageError
 from harness.environments.recipe import RecipeError
 from harness.grading.eval_script import EvalScriptError
+from harness.rollouts.executors import ExecutorFailure
 from harness.rollouts.ledger import RunBusyError
 from harness.rollouts.lock import LockMismatchError
 from harness.sandboxes.base import SandboxFailure
@@ -18,6 +19,7 @@ USER_ERRORS = (
     ConfigError,
     EndpointFailure,
     EvalScriptError,
+    ExecutorFailure,
     FileNotFoundError,
     ImageError,
     LockMismatchError,

@@ -4,7 +4,7 @@ import sqlite3
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from harness.rollouts.executors import ray as ray_executor
 from harness.rollouts.executors import ray_worker
 from harness.rollouts.executors.base import ExecutorFailure
 from harness.rollouts.executors.ray import RayExecutor
+from harness.rollouts.executors.ray_files import FilesError
 from harness.rollouts.ledger import Job
 from harness.rollouts.work import WorkOrder
 from harness.sandboxes.base import SandboxProvider
@@ -172,6 +173,22 @@ def test_what_is_lost_twice_is_an_infrastructure_failure(
     assert leftovers(real_instance("process").provider, run_id) == []
 
 
+def test_files_that_are_not_accepted_are_an_infrastructure_failure(
+    cluster: RayCluster, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unpack(files: Mapping[str, bytes], folder: Path) -> None:
+        raise FilesError("a worker sent a file named '../x'")
+
+    monkeypatch.setattr(ray_executor, "unpack", unpack)
+    folder, order = RunFolder(tmp_path / "run"), work_order(run_id, "gold", instances(1))
+    with executor("ray", order) as worker:
+        work_through(folder, order, worker)
+    (attempt,), (grade,) = attempts(folder), grades(folder)
+    assert (attempt.stop_reason, attempt.tries) == (StopReason.INFRASTRUCTURE, 1)
+    assert attempt.detail == "a worker sent a file named '../x'"
+    assert grade.verdict is Verdict.INFRA_FAILURE
+
+
 def test_a_run_without_a_node_ends_with_what_to_do(
     cluster: RayCluster, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,3 +236,14 @@ def test_a_node_that_differs_is_refused_by_name(
     ):
         pass
     assert not ray.is_initialized()
+
+
+def test_an_address_without_a_cluster_is_refused(
+    run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray").shutdown()
+    order = work_order(run_id, "noop", instances(1))
+    for address in ("ray://127.0.0.1:10001", "nonsense"):
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(ConfigError, match=address), executor("ray", order):
+            pass

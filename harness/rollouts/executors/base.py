@@ -12,8 +12,9 @@ class Executor(Protocol):
     """Makes and grades attempts on this machine or on others. Safe to use from several threads.
 
     Each call returns when its work is done and `folder` (a draft, made by the call) is filled: the
-    scheduler's threads are the queue, and the driver alone keeps ledger and run folder. Raises
-    ExecutorFailure when the work was lost and could not be done again.
+    scheduler's threads are the queue, and the driver alone keeps ledger and run folder. Work
+    that is lost with its machine too often is an infrastructure failure. Raises ExecutorFailure
+    when there is no machine left to work on.
     """
 
     def make(self, job: Job, folder: Path) -> Attempt:
@@ -35,4 +36,4 @@ class Executor(Protocol):
 
 
 class ExecutorFailure(Exception):  # noqa: N818
-    """Machines were lost more often than an executor tries again."""
+    """No machine is left to work on; the text says what would help."""

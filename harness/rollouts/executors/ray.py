@@ -89,21 +89,14 @@ class RayExecutor:
 
     def _run(self, folder: Path, work: Callable[..., dict[str, bytes]], *values: object) -> None:
         """Have a task done, and fill the folder with its files; raises what it raises."""
-        from ray.exceptions import (
-            LocalRayletDiedError,
-            NodeDiedError,
-            ObjectLostError,
-            OutOfMemoryError,
-            RayTaskError,
-            WorkerCrashedError,
-        )
+        from ray import exceptions
 
         losses = (
-            LocalRayletDiedError,
-            NodeDiedError,
-            ObjectLostError,
-            OutOfMemoryError,
-            WorkerCrashedError,
+            exceptions.LocalRayletDiedError,
+            exceptions.NodeDiedError,
+            exceptions.ObjectLostError,
+            exceptions.OutOfMemoryError,
+            exceptions.WorkerCrashedError,
         )
         reasons: list[str] = []
         while len(reasons) < STARTS:
@@ -112,7 +105,7 @@ class RayExecutor:
                 files: dict[str, bytes] = self._result(
                     task.remote(self._parcel, *values, len(reasons))
                 )
-            except RayTaskError as error:
+            except exceptions.RayTaskError as error:
                 raise error.cause from error
             except losses as error:
                 self._lost = True
@@ -232,6 +225,9 @@ def _connect() -> bool:
 
     if ray.is_initialized():
         return False
+    where = os.environ.get("RAY_ADDRESS", "this machine")
+    if where.startswith("ray://"):
+        raise ConfigError(f"RAY_ADDRESS is {where}: run on a node of the cluster, with host:port")
     # What Ray has to say of dying nodes goes to standard output, where --json belongs.
     ray._private.worker._worker_logs_enabled = False
     try:
@@ -241,8 +237,7 @@ def _connect() -> bool:
             logging_level="ERROR",
             runtime_env=_environment(),
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = os.environ.get("RAY_ADDRESS", "this machine")
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise ConfigError(f"no Ray cluster at {where}: {error}") from error
     return True
 
