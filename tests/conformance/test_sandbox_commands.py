@@ -190,9 +190,18 @@ def test_memory_over_the_limit_kills(run: Run) -> None:
     assert run("echo next").output == b"next\n"
 
 
-def test_memory_of_many_processes_counts_together(run: Run) -> None:
-    hold = 'import time; x = b"1" * 40_000_000; time.sleep(5); print("survived")'
-    result = run(f"for i in $(seq 12); do python3 -c '{hold}' & done; wait")
+def test_memory_of_many_processes_counts_together(sandbox: Sandbox, run: Run) -> None:
+    hold = """
+import os, sys, time
+open("/testbed/" + sys.argv[1], "w").close()
+while len(os.listdir("/testbed")) < 12:
+    time.sleep(0.02)
+x = b"1" * 40_000_000
+time.sleep(3)
+print("survived")
+"""
+    sandbox.write("/tmp/hold.py", hold.encode())
+    result = run("for i in $(seq 12); do python3 /tmp/hold.py $i & done; wait")
     assert result.text.splitlines().count("survived") < 12
 
 
