@@ -76,9 +76,9 @@ class OpenHandsAgent(Agent):
             ending = self._converse(sandbox, spec, recorder, logs, endpoint)
             said = f"{ending.reason}: {ending.detail}" if ending.detail else ending.reason
             recorder.note(said, **ending.figures)
-        if ending.reason is StopReason.INFRASTRUCTURE:
-            raise EndpointFailure(ending.detail)
         reason, detail, patch = ending.reason, ending.detail, ""
+        if reason is StopReason.INFRASTRUCTURE:
+            reason = StopReason.AGENT_ERROR  # an agent may forge this; the gateway knows better
         try:
             patch = sandbox.diff(instance.base_commit)
         except ValueError as error:

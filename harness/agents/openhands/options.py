@@ -38,8 +38,10 @@ class OpenHandsOptions(Record):
         "auto", description="auto: short for a context of up to 16K tokens, else standard."
     )
     tools: tuple[ToolName, ...] | None = Field(None, description="None: the prompt's own tools.")
-    native_tool_calling: bool = Field(
-        True, description="False: OpenHands' text protocol, for models without tool calls."
+    native_tool_calling: bool | None = Field(
+        None,
+        description="False: OpenHands' text protocol, for models without tool calls. None: as the "
+        "prompt says, which is false for the short one.",
     )
     condenser: Condenser | None = Field(None, description="None: no call changes the history.")
     stuck_detection: bool = True

@@ -62,13 +62,16 @@ def make_spec(
     """The conversation on an issue. `base_url` is the endpoint's within the sandbox; `context`
     the tokens that prompt and answer may have together."""
     tools = options.tools or prompt.tools
+    native = options.native_tool_calling
+    if native is None:
+        native = prompt.native_tool_calling
     llm: dict[str, Any] = {
         "usage_id": "agent",
         "model": MODEL,
         "base_url": base_url,
         "api_key": "none",
         "api_mode": "chat",
-        "native_tool_calling": options.native_tool_calling,
+        "native_tool_calling": native,
         "max_output_tokens": endpoint.decoding.max_tokens,
         "temperature": endpoint.decoding.temperature,
         "top_p": endpoint.decoding.top_p,

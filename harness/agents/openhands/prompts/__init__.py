@@ -20,6 +20,7 @@ class Prompt(Record):
     nudge: str
     tools: tuple[str, ...]
     builtin_tools: tuple[str, ...]
+    native_tool_calling: bool
     task_characters: int | None = None
     output_characters: int | None = None
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 _PR_SET_DUMPABLE = 4
 _SETTINGS = {
+    "ALLOW_SHORT_CONTEXT_WINDOWS": "true",
     "ANONYMIZED_TELEMETRY": "false",
     "DO_NOT_TRACK": "1",
     "FASTMCP_ENV_FILE": os.devnull,  # else the work tree's .env is read
