@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 demo: env  ## Evaluate gold, noop and a small real model on real instances; print the report's place.
 	$(BIN)/harness doctor
-	$(BIN)/harness eval -m gold -m noop -m mini -s pypi-mini/test -p embedded --run-id demo
+	$(BIN)/harness eval -m gold -m noop -m openhands -s pypi-mini/test -p embedded --run-id demo
 
 test: env  ## Fast tests; those that need Docker run when an engine answers.
 	$(PYTEST) -m "not slow"
@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip uv
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[agents,embedded,dev]"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[agents,embedded,cluster,dev]"
 	touch $@
 
 system:
