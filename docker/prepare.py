@@ -100,7 +100,8 @@ def import_base() -> None:
         mirror = debian_mirror()
         print("bootstrapping Debian bookworm (about two minutes)", flush=True)
         run("debootstrap", *options, *([mirror] if mirror else []))
-        shutil.rmtree(Path(root, "var/lib/apt/lists"))
+        for left in ("var/lib/apt/lists", "usr/share/locale", "usr/share/man"):
+            shutil.rmtree(Path(root, left))
         run("chroot", root, "apt-get", "clean")
         packed = f"{folder}/root.tar"
         run("tar", "--numeric-owner", "-C", root, "-cf", packed, ".")
