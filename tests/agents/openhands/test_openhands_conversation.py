@@ -263,6 +263,14 @@ def test_the_condenser_says_what_its_calls_are_for(attempt: World) -> None:
 
 
 @pytest.mark.slow
+def test_condensing_that_does_not_help_ends_the_attempt(attempt: World) -> None:
+    run = attempt("A summary.", condenser={"max_tokens": 1000})
+    assert run.outcome.stop_reason is StopReason.TOKEN_CAP
+    assert run.outcome.usage.turns == 0
+    assert len(run.gateway.requests) < 6
+
+
+@pytest.mark.slow
 def test_a_short_context_gets_a_short_prompt(attempt: World) -> None:
     run = attempt(sh("seq 100000"), FINISH, context=8192)
     first, second = (json.dumps(request) for request in run.gateway.requests)

@@ -12,7 +12,7 @@ from typing import Any
 from openhands.sdk import Event, LocalConversation
 from openhands.sdk.conversation.exceptions import ConversationRunError
 from openhands.sdk.conversation.state import ConversationExecutionStatus as Status
-from openhands.sdk.event import ActionEvent, MessageEvent
+from openhands.sdk.event import ActionEvent, Condensation, MessageEvent
 from openhands.sdk.llm.exceptions import (
     LLMAuthenticationError,
     LLMContextWindowExceedError,
@@ -34,6 +34,8 @@ _ENDPOINT_ERRORS = (
     LLMTimeoutError,
 )
 _DETAIL_CHARACTERS = 2000
+_CONDENSATIONS = 3  # in a row; when they do not help, more of them do not
+_TOO_LONG = "token_cap", "the conversation does not fit into the model's context"
 _UNSERIALISABLE = '{"kind":"UnserialisableEvent"}'
 
 
@@ -48,14 +50,22 @@ class Rollout:
         self._finished = False
         self._plain_answer = False
         self._out_of_time = False
+        self._condensations = 0
+        self._conversation: LocalConversation | None = None
 
     def on_event(self, event: Event) -> None:
         """Pass on an event, and remember what decides how the attempt ends."""
-        if isinstance(event, ActionEvent):
+        if isinstance(event, Condensation):
+            self._condensations += 1
+            if self._condensations > _CONDENSATIONS and self._conversation:
+                self._conversation.interrupt()
+        elif isinstance(event, ActionEvent):
             self._tool_calls += 1
+            self._condensations = 0
             self._plain_answer = False
             self._finished = isinstance(event.action, FinishAction)
         elif isinstance(event, MessageEvent) and event.source == "agent":
+            self._condensations = 0
             self._plain_answer = True
         try:
             text = event.model_dump_json(exclude_none=True)
@@ -72,6 +82,7 @@ class Rollout:
         hard.daemon = True
         hard.start()
         asyncio.get_running_loop().call_later(seconds, self._interrupt, conversation)
+        self._conversation = conversation
         self._end(await self._ending(conversation))
 
     def _interrupt(self, conversation: LocalConversation) -> None:
@@ -99,22 +110,28 @@ class Rollout:
         turns, nudges = self._spec["turns"], self._spec["nudges"]
         while True:
             conversation.max_iteration_per_run = turns - self._wire.turns
-            error = None
+            error: BaseException | None = None
             try:
                 await conversation.arun()
             except ConversationRunError as failure:
                 error = failure.original_exception
+            except Exception as failure:  # the SDK's own, before the conversation runs
+                error = failure
             status = conversation.state.execution_status
             if status is Status.FINISHED and self._finished:
                 return "finished", ""
             if self._out_of_time:
                 return _wall_clock(self._spec["wall_clock_seconds"])
+            if self._condensations > _CONDENSATIONS:
+                return _TOO_LONG
             if error is not None:
                 return self._failure(error)
             if status is Status.STUCK:
                 return "stuck", "the agent repeats itself"
             if self._wire.turns >= turns:
                 return "turn_cap", f"{turns} model calls used up"
+            if status is Status.ERROR:  # out of iterations, some of them no turns
+                continue
             if status is Status.FINISHED and self._plain_answer:
                 if self._spec["nudges"] == 0:
                     return "finished", "a plain answer"
@@ -122,6 +139,8 @@ class Rollout:
                     return "agent_error", f"{self._spec['nudges'] + 1} answers without a tool call"
                 nudges -= 1
                 conversation.send_message(self._spec["nudge"])
+            else:
+                return "agent_error", f"the conversation ended as {status.value}"
 
     def _failure(self, error: BaseException) -> Ending:
         detail = f"{type(error).__name__}: {error}"
@@ -129,7 +148,7 @@ class Rollout:
         if refusal is not None and refusal.code in self._spec["refusals"]:
             return self._spec["refusals"][refusal.code], refusal.message
         if isinstance(error, LLMContextWindowExceedError):
-            return "token_cap", "the conversation does not fit into the model's context"
+            return _TOO_LONG
         if isinstance(error, _ENDPOINT_ERRORS):
             return "infrastructure", detail
         return "agent_error", detail
