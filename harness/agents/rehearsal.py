@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-from unidiff import PatchSet
+from unidiff.patch import PatchSet
 
 from harness.agents.base import Endpoint
 from harness.records import Instance

@@ -30,9 +30,8 @@ def test_an_embedded_model_from_start_to_end(tiny_folder: Path, tmp_path: Path) 
         with ChatClient(endpoint) as client:
             assert client.context_length(timeout=60) == CONTEXT
             asked = [{"role": "user", "content": "hello"}]
-            answers = [client.complete(asked, seed=1, max_tokens=9, timeout=60) for _ in range(2)]
-        assert answers[0].text == answers[1].text
-        assert answers[0].generated_tokens <= 9
+            answer = client.complete(asked, max_tokens=9, timeout=60)
+        assert 1 <= answer.generated_tokens <= 9
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{endpoint.base_url}/models")
     assert "licence  mit" in log.read_text()
