@@ -20,7 +20,7 @@ from tests.gateway.clients import HELLO, QUICK, Attempt, attempt
 from tests.gateway.scripted import KEY, Scripted, fail, say
 
 SMALL = QUICK.model_copy(
-    update={"request_bytes": 4096, "request_seconds": 0.4, "connections": 4, "calls_at_once": 2}
+    update={"request_bytes": 4096, "request_seconds": 1.5, "connections": 4, "calls_at_once": 2}
 )
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\n"
 

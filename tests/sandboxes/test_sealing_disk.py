@@ -64,9 +64,9 @@ _ATTACKS = {
         import os
         for _ in range(3000):
             os.mkdir("d"); os.chdir("d")
-        with open("x", "wb") as file:
-            while True:
-                file.write(bytes(1 << 20))
+        for number in range(10**6):
+            with open(str(number), "wb") as file:
+                file.write(bytes(1 << 24))
     """),
     "a closed folder": "mkdir c; exec 3>c/x; chmod 0 c; exec cat /dev/zero >&3",
     "allocated and never written": "for i in $(seq 999); do fallocate -l 8M /tmp/$i; done; sleep 9",
