@@ -62,6 +62,7 @@ def check_call(row: dict[str, Any], tokenizer: Any) -> Iterator[str]:
     content = response["choices"][0]["message"].get("content") or ""
     decoded = tokenizer.decode(sampled, skip_special_tokens=True)
     rest = decoded.removeprefix(content)
+    rest = rest.strip("\ufffd")  # a character that the limit of tokens cut in two
     if not decoded.startswith(content) or not (rest == "" or _stopped(rest, request)):
         yield f"the sampled ids decode to {decoded[-80:]!r}, the answer ends in {content[-80:]!r}"
 
