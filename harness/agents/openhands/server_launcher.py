@@ -59,9 +59,9 @@ async def _serve(settings: dict[str, Any], output: Output) -> None:
             if serving.done():
                 serving.result()
                 os._exit(1)
-        from .runner.terminal import show_text
+        from .runner.terminal import mend_terminal
 
-        show_text(settings["output_characters"])
+        mend_terminal(settings["output_characters"])
         _call_model_over(settings["gateway"], output)
     output.write(
         "ready",

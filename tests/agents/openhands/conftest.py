@@ -55,15 +55,18 @@ class World:
         budget: Budget | None = None,
         context: int | None = None,
         endpoint: dict[str, Any] | None = None,
+        files: dict[str, bytes] | None = None,
         **options: Any,
     ) -> Attempt:
-        """One attempt against a scripted model."""
+        """One attempt against a scripted model; `files` are in the sandbox before."""
         agent = OpenHandsAgent(OpenHandsOptions(**options))
         self.events.clear()
         with (
             gateway(*script, context=context) as served,
             self.repository.sandbox([*agent.binds("process"), served.bind]) as sandbox,
         ):
+            for path, data in (files or {}).items():
+                sandbox.write(path, data)
             given: Endpoint = served.endpoint.model_copy(update=endpoint or {})
             outcome = agent.run(
                 self.repository.instance,

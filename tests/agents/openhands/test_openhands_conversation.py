@@ -252,6 +252,32 @@ def test_commands_have_the_images_environment(attempt: World) -> None:
 
 
 @pytest.mark.slow
+def test_each_command_gets_its_own_output_from_a_slow_shell(attempt: World) -> None:
+    slow = b"sleep 4; trap 'sleep 0.3' DEBUG\n"  # at its start, and before each prompt
+    run = attempt(*steps(*"abcdef"), FINISH, files={"/home/sandbox/.bashrc": slow})
+    assert run.texts("observation")[:-1] == list("abcdef")
+
+
+@pytest.mark.slow
+def test_a_running_command_can_be_waited_for_and_talked_to(attempt: World) -> None:
+    run = attempt(
+        sh("echo begun; sleep 3; echo done"),
+        sh("", is_input=True),
+        sh("", is_input=True),
+        sh("cat"),
+        sh("hello", is_input=True),
+        sh("C-c", is_input=True),
+        FINISH,
+        no_change_seconds=2,
+    )
+    begun, _, _, _, hello, stopped, _ = run.texts("observation")
+    assert begun == "begun"
+    assert any(text.endswith("done") for text in run.texts("observation")[1:3])
+    assert "hello" in hello
+    assert stopped == "^C"
+
+
+@pytest.mark.slow
 def test_the_condenser_says_what_its_calls_are_for(attempt: World) -> None:
     script = [*steps(*"abcde"), "A summary.", *steps(*"fgh"), FINISH]
     run = attempt(*script, condenser={"max_size": 10, "keep_first": 2})

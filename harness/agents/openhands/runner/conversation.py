@@ -10,7 +10,7 @@ import openai
 from openhands.sdk import Agent, Conversation, Event, LocalConversation
 from openhands.sdk.security.confirmation_policy import NeverConfirm
 
-from .terminal import show_text
+from .terminal import mend_terminal
 from .wire import Wire
 
 
@@ -18,7 +18,7 @@ def start(spec: dict[str, Any], wire: Wire, on_event: Callable[[Event], None]) -
     """A conversation that waits for its task."""
     Thread(target=_warm_up, args=[wire], daemon=True).start()
     litellm.aclient_session = wire.client
-    show_text(spec["output_characters"])
+    mend_terminal(spec["output_characters"])
     for module in spec["modules"]:  # each registers a tool
         import_module(module)
     conversation = Conversation(
