@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: demo test test-all check lint types imports env system clean
+.PHONY: demo test test-all test-compose compose check lint types imports env system clean
 
 demo: env  ## Evaluate gold, noop and a small real model on real instances; print the report's place.
 	$(BIN)/harness doctor
@@ -15,8 +15,16 @@ demo: env  ## Evaluate gold, noop and a small real model on real instances; prin
 test: env  ## Fast tests; those that need Docker run when an engine answers.
 	$(PYTEST) -m "not slow"
 
-test-all: env  ## Every test.
-	$(PYTEST)
+test-all: env  ## Every test but those that bring up the compose project.
+	$(PYTEST) -m "not compose"
+
+test-compose: env  ## Bring the compose project up on the CPU, look at its report, take it down.
+	$(BIN)/python -m pytest -m compose
+
+compose:  ## A whole evaluation in containers, with the settings of .env.
+	test -e .env || cp .env.example .env
+	$(PYTHON) docker/prepare.py
+	if docker compose version >/dev/null 2>&1; then docker compose up; else docker-compose up; fi
 
 check: lint types imports test  ## What every change must pass.
 

@@ -123,6 +123,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
         client.close()
 
 
+@pytest.mark.compose
 @pytest.mark.docker
 @pytest.mark.slow
 def test_an_evaluation_comes_up_ends_with_a_report_and_leaves_nothing(project: Project) -> None:
