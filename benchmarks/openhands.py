@@ -79,6 +79,9 @@ def main() -> None:
                 door.close()
             if outcome.stop_reason is not StopReason.FINISHED:
                 raise SystemExit(f"an attempt ended as {outcome.stop_reason}: {outcome.detail}")
+            outputs = [event.text for event in events if event.kind == "observation"]
+            if outputs[:COMMANDS] != [str(number) for number in range(COMMANDS)]:
+                raise SystemExit(f"commands got other outputs than their own: {outputs}")
             first = min(row.started_at for row in read_calls(logs / "calls.parquet"))
             return {
                 "sandbox_seconds": started - began,
