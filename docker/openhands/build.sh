@@ -8,7 +8,7 @@
 # image's libc nor its Python matters. Packages come from apt (signatures checked), wheels from uv
 # (hashes checked); nothing that is downloaded runs before it is checked.
 #
-#   DEBIAN_MIRROR   default http://deb.debian.org/debian
+#   DEBIAN_MIRROR   default: the Debian mirror of this machine's own apt
 #   DEBIAN_KEYRING  default /usr/share/keyrings/debian-archive-keyring.gpg
 #   UV              the uv to use, default: the one on PATH; UV_* say which index it asks
 set -euo pipefail
@@ -25,7 +25,6 @@ debs=(
     libsystemd0 libcap2 libjemalloc2 ncurses-base
 )
 
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 keyring=${DEBIAN_KEYRING:-/usr/share/keyrings/debian-archive-keyring.gpg}
 uv=${UV:-uv}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -33,6 +32,13 @@ here=$(cd "$(dirname "$0")" && pwd)
 fail() {
     echo "build.sh: $*" >&2
     exit 1
+}
+
+own_mirror() { # of this machine's apt; none on Ubuntu
+    local uri
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | while read -r uri; do
+        case $uri in */debian | */debian/) echo "$uri" && break ;; esac
+    done
 }
 
 download_debs() { # into $work/debs, through an apt of its own
@@ -136,6 +142,8 @@ for tool in apt-get dpkg-deb; do
     command -v "$tool" >/dev/null || fail "no $tool: this needs Debian or Ubuntu; elsewhere see docker/openhands/Dockerfile"
 done
 [ -r "$keyring" ] || fail "no $keyring: apt-get install debian-archive-keyring"
+mirror=${DEBIAN_MIRROR:-$(own_mirror)}
+[ -n "$mirror" ] || fail "apt has no mirror of Debian on this machine: set DEBIAN_MIRROR"
 mkdir -p "$1"
 prefix=$(cd "$1" && pwd)
 [ -z "$(ls -A "$prefix")" ] || fail "$prefix is not empty"

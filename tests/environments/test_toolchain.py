@@ -146,6 +146,7 @@ def test_uvs_own_settings_win(tmp_path: Path) -> None:
     ("env", "said"),
     [
         ({"DEBIAN_KEYRING": "/none"}, "apt-get install debian-archive-keyring"),
+        ({"DEBIAN_KEYRING": "/dev/null"}, "no mirror of Debian on this machine: set DEBIAN_MIRROR"),
         ({"PATH": "."}, "no apt-get: this needs Debian or Ubuntu; elsewhere see"),
     ],
 )
