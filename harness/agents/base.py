@@ -39,10 +39,12 @@ class Agent(Protocol):
     needs_sandbox: `run` gets a sandbox with the repository at its base commit.
     model_in_sandbox: processes in the sandbox call the model; the attempt's gateway is bound there
     at `GATEWAY_FOLDER`, with the socket `GATEWAY_SOCKET`.
+    purposes: of model calls that are not its turns, as a summary of the history.
     """
 
     needs_sandbox: bool = False
     model_in_sandbox: bool = False
+    purposes: frozenset[str] = frozenset()
 
     def prepare(self, on_progress: Callable[[str], None]) -> None:
         """Make what attempts need and this machine lacks. Called before `facts` and `binds`."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,8 +48,10 @@ class AttemptDoor:
         *,
         budget: Budget,
         seed: int,
+        purposes: frozenset[str],
     ) -> None:
         self._line = line
+        self._purposes = purposes
         self._retokeniser = retokeniser
         self._writer = writer
         self._budget = budget
@@ -108,6 +109,10 @@ class AttemptDoor:
         finally:
             self._handlers.discard(handler)
 
+    def _purpose(self, request: web.BaseRequest) -> str:
+        purpose = request.headers.get(PURPOSE_HEADER, AGENT)
+        return purpose if purpose in self._purposes else AGENT
+
     def _penalty(self) -> float:
         """Seconds before a refusal is sent: a client that asks on and on costs the others."""
         over = self._refusals - _FREE_REFUSALS
@@ -132,7 +137,7 @@ class AttemptDoor:
 
     async def _chat(self, request: web.BaseRequest) -> web.StreamResponse:
         self._counts["calls"] += 1
-        row = CallRow(self._counts["calls"], _purpose(request), datetime.now(UTC))
+        row = CallRow(self._counts["calls"], self._purpose(request), datetime.now(UTC))
         began = time.monotonic()
         response: web.StreamResponse
         try:
@@ -252,11 +257,6 @@ class AttemptDoor:
     def _check_writer(self) -> None:
         if self._writer.error is not None:
             self._ending.failed(f"the record of calls cannot be written: {self._writer.error}")
-
-
-def _purpose(request: web.BaseRequest) -> str:
-    purpose = request.headers.get(PURPOSE_HEADER, AGENT)
-    return purpose if re.fullmatch(r"[a-z][a-z_]{0,31}", purpose) else AGENT
 
 
 def _lost() -> RefusedError:

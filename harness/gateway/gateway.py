@@ -89,8 +89,17 @@ class Gateway:
         gc.unfreeze()
         shutil.rmtree(self._root, ignore_errors=True)
 
-    def open(self, *, budget: Budget, seed: int, calls: Path) -> "Door":
+    def open(
+        self,
+        *,
+        budget: Budget,
+        seed: int,
+        calls: Path,
+        purposes: frozenset[str] = frozenset(),
+    ) -> "Door":
         """Serve the model to one attempt; `calls` is where its record is written.
+
+        A call whose header names one of `purposes` is no turn of the agent.
 
         Raises OSError when the socket cannot be made.
         """
@@ -99,7 +108,7 @@ class Gateway:
         folder.chmod(0o755)
         socket = folder / Path(GATEWAY_SOCKET).name
         try:
-            attempt = self._run(self._open(socket, budget, seed, calls))
+            attempt = self._run(self._open(socket, budget, seed, calls, purposes))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -124,9 +133,17 @@ class Gateway:
             decoding=self._endpoint.decoding,
         )
 
-    async def _open(self, socket: Path, budget: Budget, seed: int, calls: Path) -> AttemptDoor:
-        writer = CallWriter(calls, self._records)
-        attempt = AttemptDoor(self._line, self._retokeniser, writer, budget=budget, seed=seed)
+    async def _open(
+        self, socket: Path, budget: Budget, seed: int, calls: Path, purposes: frozenset[str]
+    ) -> AttemptDoor:
+        attempt = AttemptDoor(
+            self._line,
+            self._retokeniser,
+            CallWriter(calls, self._records),
+            budget=budget,
+            seed=seed,
+            purposes=purposes,
+        )
         attempt.open(socket)
         return attempt
 

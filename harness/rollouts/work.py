@@ -189,6 +189,7 @@ class Workshop:
                             budget=self._order.config.budget,
                             seed=job.seed,
                             calls=folder / "calls.parquet",
+                            purposes=self._agent.purposes,
                         )
                     )
                 outcome = self._run_agent(job, door, _writer(events), folder / "logs")

@@ -69,6 +69,7 @@ def attempt(
     options: GatewayOptions = QUICK,
     budget: Budget | None = None,
     seed: int = 7,
+    purposes: frozenset[str] = frozenset(),
     **upstream: Any,
 ) -> Iterator[Attempt]:
     """A scripted endpoint, a gateway before it and one door."""
@@ -76,6 +77,6 @@ def attempt(
     with (
         Scripted(*steps, **upstream).serve() as scripted,
         Gateway(scripted.endpoint, options) as gateway,
-        gateway.open(budget=budget or Budget(), seed=seed, calls=calls) as door,
+        gateway.open(budget=budget or Budget(), seed=seed, calls=calls, purposes=purposes) as door,
     ):
         yield Attempt(door, calls, scripted)

@@ -188,7 +188,7 @@ def test_seeds_depend_on_attempt_and_call_alone(tmp_path: Path) -> None:
 
 def test_a_call_of_another_purpose_is_no_turn(tmp_path: Path) -> None:
     budget = Budget(turns=1)
-    with attempt(tmp_path, say("x"), budget=budget) as one:
+    with attempt(tmp_path, say("x"), budget=budget, purposes=frozenset({"condenser"})) as one:
         one.http.headers["X-Harness-Purpose"] = "condenser"
         condensed = one.ask()
         too_many = one.ask()
@@ -201,6 +201,15 @@ def test_a_call_of_another_purpose_is_no_turn(tmp_path: Path) -> None:
     assert report.usage.turns == 1
     assert report.usage.generated_tokens == 4
     assert report.ended is None
+
+
+def test_a_purpose_that_the_agent_does_not_have_is_a_turn(tmp_path: Path) -> None:
+    with attempt(tmp_path, say("x"), budget=Budget(turns=1)) as one:
+        one.http.headers["X-Harness-Purpose"] = "condenser"
+        assert [one.ask().status_code, one.ask().status_code] == [200, 400]
+        report, rows = one.end()
+    assert [row.purpose for row in rows] == ["agent", "agent"]
+    assert report.usage.turns == 1
 
 
 def test_costs_tell_cached_tokens_apart(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from harness.agents.openhands import exec as by_exec
 from harness.agents.openhands.options import OpenHandsOptions
 from harness.agents.openhands.prompts import load_prompt
 from harness.agents.openhands.recorder import Recorder
-from harness.agents.openhands.spec import Ending, Spec, make_spec
+from harness.agents.openhands.spec import CONDENSER, Ending, Spec, make_spec
 from harness.environments.toolchain import ensure_toolchain, find_toolchain, toolchain_bind
 from harness.records import Budget, Instance, Outcome, StopReason
 from harness.sandboxes.base import Bind, Sandbox
@@ -30,6 +30,8 @@ class OpenHandsAgent(Agent):
 
     def __init__(self, options: OpenHandsOptions) -> None:
         self._options = options
+        if options.condenser is not None:
+            self.purposes = frozenset({CONDENSER})
 
     def prepare(self, on_progress: Callable[[str], None]) -> None:
         """Build the toolchain where there is none. Raises ImageError."""
@@ -67,7 +69,7 @@ class OpenHandsAgent(Agent):
             load_prompt(variant),
             instance.problem_statement,
             endpoint=endpoint,
-            base_url="http://gateway/v1",
+            base_url=endpoint.base_url,
             context=context,
             budget=budget,
             seed=seed,

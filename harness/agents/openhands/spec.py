@@ -13,6 +13,7 @@ from harness.sandboxes.base import WORKDIR
 # The gateway knows the model. Names that the SDK and its client know change what they send.
 MODEL = "openai/model"
 PURPOSE_HEADER = "X-Harness-Purpose"
+CONDENSER = "condenser"
 REFUSALS = {  # what the gateway's refusals mean, by their code
     "turn_cap": StopReason.TURN_CAP,
     "token_cap": StopReason.TOKEN_CAP,
@@ -125,6 +126,6 @@ def _condenser(
     sizes = condenser.model_dump()
     if condenser.max_tokens is None and context is not None:
         sizes["max_tokens"] = max(1, context - endpoint.decoding.max_tokens)
-    headers = {PURPOSE_HEADER: "condenser"}
-    own = {**llm, "usage_id": "condenser", "extra_headers": headers}
+    headers = {PURPOSE_HEADER: CONDENSER}
+    own = {**llm, "usage_id": CONDENSER, "extra_headers": headers}
     return {"kind": "LLMSummarizingCondenser", "llm": own, **sizes}
