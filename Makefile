@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 demo: env  ## Evaluate gold, noop and a small real model on real instances; print the report's place.
 	$(BIN)/harness doctor
-	$(BIN)/harness eval -m gold -m noop -m openhands -s pypi-mini/test -p embedded --run-id demo
+	$(BIN)/harness eval -m gold -m noop -m openhands -s pypi-mini/test -p embedded --turns 2 --run-id demo
 
 test: env  ## Fast tests; those that need Docker run when an engine answers.
 	$(PYTEST) -m "not slow"
