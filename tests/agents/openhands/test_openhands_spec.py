@@ -103,3 +103,8 @@ def test_a_long_issue_loses_its_middle_in_the_short_prompt() -> None:
 def test_wrong_options_are_refused_by_name(options: dict[str, Any], message: str) -> None:
     with pytest.raises(AgentConfigError, match=message):
         make_agent("openhands", options)
+
+
+def test_only_a_condenser_makes_calls_that_are_no_turns() -> None:
+    assert make_agent("openhands", {}).purposes == frozenset()
+    assert make_agent("openhands", {"condenser": {}}).purposes == {"condenser"}
