@@ -118,7 +118,9 @@ def remove_leftovers(client: "DockerClient") -> None:
     from docker.errors import APIError
 
     prefix = f"{NAME}.{socket.gethostname()}."
-    for container in client.containers.list(all=True, filters={"name": prefix}):
+    for container in client.containers.list(
+        all=True, filters={"name": prefix}, ignore_removed=True
+    ):
         process = (container.name or "").removeprefix(prefix).partition(".")[0]
         if process.isdigit() and not Path("/proc", process).exists():
             try:

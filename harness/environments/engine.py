@@ -1,5 +1,6 @@
 """The Docker engine that images are built on."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,14 @@ def find_image(client: "DockerClient", name: str) -> "Image | None":
         return client.images.get(name)
     except ImageNotFound:
         return None
+
+
+def all_images(client: "DockerClient") -> "Iterator[Image]":
+    """The engine's images, but for those that go away while they are listed."""
+    for identity in client.api.images(quiet=True):
+        image = find_image(client, identity)
+        if image is not None:
+            yield image
 
 
 def image_id(image: "Image") -> str:

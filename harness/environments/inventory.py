@@ -3,13 +3,14 @@
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.environments.base_images import LABEL, OWN_NAMES
-from harness.environments.engine import connect
+from harness.environments.engine import all_images, connect
 from harness.environments.errors import ImageError
 from harness.environments.prune import Item
 from harness.environments.usage import in_use, last_used
@@ -29,16 +30,22 @@ def docker_items() -> tuple[list[Item], list[str]]:
 
     A layer's bytes are those of the image's history. Raises ImageError when no engine answers.
     """
+    from docker.errors import ImageNotFound
+
     client = connect()
     layers: dict[str, dict[str, int]] = {}
     own: list[Image] = []
     foreign: list[str] = []
-    used_images = {each.attrs["Image"] for each in client.containers.list(all=True)}
+    used_images = {
+        each.attrs["Image"] for each in client.containers.list(all=True, ignore_removed=True)
+    }
     living = in_use()
-    images = client.images.list()
-    for image in images:
+    for image in all_images(client):
         identity = str(image.id)
-        layers[identity] = _layers(image.attrs["RootFS"].get("Layers") or [], image.history())
+        with suppress(ImageNotFound):
+            layers[identity] = _layers(image.attrs["RootFS"].get("Layers") or [], image.history())
+        if identity not in layers:
+            continue
         if not _is_own(image.tags, image.labels):
             foreign += layers[identity]
             continue

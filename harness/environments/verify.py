@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from harness.environments.contents import Contents
 from harness.environments.docker_images import build_images
-from harness.environments.engine import connect
+from harness.environments.engine import all_images, connect
 from harness.environments.errors import ImageError
 from harness.environments.lock import COMPARED, Kind, Lock, LockRow
 from harness.environments.pin import Difference, compare, pin
@@ -143,7 +143,7 @@ def _workshop(
 def remove_images(prefix: str) -> None:
     """Remove the engine's images whose names start like that, and no layer that others have."""
     client = connect()
-    for image in client.images.list():
+    for image in all_images(client):
         for tag in image.tags:
             if tag.startswith(prefix):
                 client.images.remove(tag)

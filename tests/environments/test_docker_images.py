@@ -15,7 +15,7 @@ import pytest
 
 from harness.environments.base_images import LABEL, release_for
 from harness.environments.docker_images import BuildResult, build_images, image_name
-from harness.environments.engine import connect
+from harness.environments.engine import all_images, connect
 from harness.environments.errors import ImageError
 from harness.environments.host_access import FOLDER
 from harness.environments.recipe import Sdist
@@ -70,7 +70,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     yield bench
     own = f"harness-build.{socket.gethostname()}.{os.getpid()}."
     left = bench.client.containers.list(all=True, filters={"name": own})
-    for image in bench.client.images.list():
+    for image in all_images(bench.client):
         for tag in image.tags:
             if repo.split("/")[0] in tag:
                 bench.client.images.remove(tag, force=True)
@@ -193,7 +193,7 @@ def test_build_containers_of_dead_processes_are_removed(bench: Bench) -> None:
 
 @pytest.mark.docker
 def test_an_image_that_was_pulled_is_left_alone(bench: Bench) -> None:
-    base = next(tag for image in bench.client.images.list() for tag in image.tags if "base" in tag)
+    base = next(tag for image in all_images(bench.client) for tag in image.tags if "base" in tag)
     result = bench.build(bench.instance(image=base))[0]
     assert result.status == "present"
 

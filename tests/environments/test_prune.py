@@ -13,7 +13,7 @@ import pytest
 from docker.client import DockerClient
 
 from harness.environments.base_images import LABEL
-from harness.environments.engine import connect
+from harness.environments.engine import all_images, connect
 from harness.environments.errors import ImageError
 from harness.environments.inventory import docker_items, process_items
 from harness.environments.process_images import build_process_image
@@ -182,7 +182,7 @@ def client() -> Iterator[DockerClient]:
     except ImageError as error:
         pytest.skip(str(error))
     yield client
-    for image in client.images.list():
+    for image in all_images(client):
         for tag in image.tags:
             if tag.startswith("harness-test-prune"):
                 client.images.remove(tag, force=True)
@@ -231,3 +231,12 @@ def test_docker_images_go_by_layers(client: DockerClient) -> None:
     assert [each.name for each in report.removed] == [f"{name}:two", f"{name}:base"]
     assert report.removed[1].freed_bytes >= 1_000_000
     assert client.images.list(name) == []
+
+
+@pytest.mark.docker
+def test_an_image_that_goes_away_while_they_are_listed_is_left_out(
+    client: DockerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = client.api.images(quiet=True)
+    monkeypatch.setattr(client.api, "images", lambda **_: [*listed, f"sha256:{'0' * 64}"])
+    assert {image.id for image in all_images(client)} <= set(listed)

@@ -17,7 +17,7 @@ import yaml
 from docker.client import DockerClient
 
 from harness.environments.docker_images import build_images, image_name
-from harness.environments.engine import connect
+from harness.environments.engine import all_images, connect
 from harness.environments.errors import ImageError
 from harness.environments.pull import Puller, Reference
 from tests.conftest import make_instance
@@ -125,7 +125,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
     finally:
         server.terminate()
         server.wait(10)
-        for each in client.images.list():
+        for each in all_images(client):
             for name in (*each.tags, *(each.attrs.get("RepoDigests") or ())):
                 if path.partition("/")[0] in name:
                     client.images.remove(name, force=True)
