@@ -1,0 +1,1 @@
+"""Nothing crosses from test to train, and nothing from oracle to student: filter and audits."""

@@ -1,0 +1,1 @@
+"""Call graphs of Python repositories: index, engines, reachability, rendering."""
