@@ -1,0 +1,1 @@
+"""Distributions of short continuations, compared in embedding space. Source: CHOP §4.3."""
