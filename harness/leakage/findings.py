@@ -23,6 +23,7 @@ class Status(StrEnum):
     FAILED = "failed"
     INCONCLUSIVE = "inconclusive"  # measured, and the interval or threshold decides neither way
     NOT_RUN = "not_run"  # its inputs are not there; `reason` says which
+    ERROR = "error"  # the check broke: nothing is known
 
 
 class Finding(Record):
@@ -57,5 +58,5 @@ class Audit(Record):
 
     @property
     def passed(self) -> bool:
-        """No check failed. A check that was not run is neither."""
-        return all(check.status is not Status.FAILED for check in self.checks)
+        """No check failed or broke. A check that was not run is neither."""
+        return not any(check.status in (Status.FAILED, Status.ERROR) for check in self.checks)
