@@ -14,6 +14,7 @@ from harness.records.attempt import (
 from harness.records.base import Record
 from harness.records.grade import Finding, Grade, TestCounts, Timing, Verdict
 from harness.records.instance import Instance, InstanceId
+from harness.records.question import Question
 from harness.records.run_folder import RunFolder, find_runs
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "InstanceId",
     "ModelCalls",
     "Outcome",
+    "Question",
     "Record",
     "RunFolder",
     "StopReason",

@@ -1,0 +1,152 @@
+"""The test functions of an instance's manifest as PI."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness.records import Instance
+from pi_extractors.base import EditLog, ExtractionError, Snapshot
+from pi_extractors.budget import Block, fit_blocks
+from pi_extractors.manifest_functions import Found, TestTree, find_tests
+from pi_extractors.manifest_ids import parse_id
+from pi_extractors.records import PIRecord, SourceName
+from pi_extractors.source import BudgetedSource, digest
+
+_MAX_CASES = 3
+_MAX_CASE = 60  # characters
+_MAX_LISTED = 20
+
+
+class TestManifestSource(BudgetedSource):
+    """The FAIL_TO_PASS and PASS_TO_PASS test functions with their source, one block of text.
+
+    FAIL_TO_PASS come first and are kept first, then the PASS_TO_PASS nearest to them: of the same
+    class, of the same file, of others. Their source is taken from the snapshot with the row's test
+    patch applied. Ids without source are listed.
+    Source: CHOP App. D.1, p2.
+    """
+
+    __test__ = False  # no test of pytest's
+    name = SourceName.TEST_MANIFEST
+    extractor = "test_manifest/1"
+
+    def inputs(
+        self, item: Instance, snapshot: Snapshot | None = None, edits: EditLog = (), step: int = 0
+    ) -> dict[str, str]:
+        """Digests of what the text is made from."""
+        return {
+            "test_patch": digest(item.test_patch),
+            "fail_to_pass": digest(*item.FAIL_TO_PASS),
+            "pass_to_pass": digest(*item.PASS_TO_PASS),
+            "snapshot": snapshot.identity if snapshot else "",
+        }
+
+    def extract(
+        self,
+        item: Instance,
+        snapshot: Snapshot | None = None,
+        edits: EditLog = (),
+        *,
+        step: int = 0,
+    ) -> PIRecord:
+        """The tests within the budget. Raises ExtractionError without a snapshot, or for a
+        malformed test patch."""
+        if snapshot is None:
+            raise ExtractionError(f"{item.instance_id}: test_manifest reads the repository")
+        tree = TestTree(item, snapshot)
+        failing = find_tests(tree, item.FAIL_TO_PASS)
+        passing = find_tests(tree, item.PASS_TO_PASS)
+        blocks = list(_blocks(failing, passing))
+        notes = [
+            f"{len(missing)} of {len(found)} {name} ids have no source in the snapshot"
+            for name, found in (("FAIL_TO_PASS", failing), ("PASS_TO_PASS", passing))
+            if (missing := _without(found))
+        ]
+        fitted = fit_blocks(blocks, self.budget, self.counter, unit="tests")
+        return self.make(
+            item.instance_id,
+            fitted,
+            self.inputs(item, snapshot),
+            notes=notes,
+            skipped=tree.skipped,
+        )
+
+
+def _blocks(
+    failing: Mapping[str, Found | None], passing: Mapping[str, Found | None]
+) -> Iterator[Block]:
+    head = f"# FAIL_TO_PASS: {len(failing)} tests fail now and must pass"
+    order = list(_grouped(failing))
+    cases = _cases(failing)
+    for rank, found in enumerate(order):
+        yield _block(found, head, rank, cases.get(found, ""))
+    yield from _list(_without(failing), head, len(order))
+    head = f"# PASS_TO_PASS: {len(passing)} tests pass now and must still pass"
+    near = [found for found in _grouped(passing) if found not in order]
+    ranks = _by_distance(near, order)
+    for found in near:
+        yield _block(found, head, len(order) + 1 + ranks[found], "")
+    yield from _list(_without(passing), head, len(order) + 1 + len(near))
+
+
+def _grouped(tests: Mapping[str, Found | None]) -> Iterator[Found]:
+    """Each function once: files and classes in the order of their first test, then by line."""
+    found = dict.fromkeys(one for one in tests.values() if one)
+    places: dict[tuple[str, tuple[str, ...]], int] = {}
+    files: dict[str, int] = {}
+    for one in found:
+        files.setdefault(one.path, len(files))
+        places.setdefault((one.path, one.function.classes), len(places))
+    return iter(
+        sorted(
+            found,
+            key=lambda one: (
+                files[one.path],
+                places[one.path, one.function.classes],
+                one.function.line,
+            ),
+        )
+    )
+
+
+def _by_distance(tests: Sequence[Found], failing: Sequence[Found]) -> dict[Found, int]:
+    """The place of each test by how near it stands to one that fails."""
+
+    def distance(test: Found) -> tuple[int, int]:
+        same_file = [one for one in failing if one.path == test.path]
+        same_class = [one for one in same_file if one.function.classes == test.function.classes]
+        near = same_class or same_file
+        lines = min((abs(one.function.line - test.function.line) for one in near), default=0)
+        return (2 - bool(same_file) - bool(same_class), lines)
+
+    ordered = sorted(range(len(tests)), key=lambda place: (distance(tests[place]), place))
+    return {tests[place]: rank for rank, place in enumerate(ordered)}
+
+
+def _block(found: Found, head: str, rank: int, cases: str) -> Block:
+    heads = (head, f"# {found.path}", *found.headers)
+    return Block(cases + found.function.text, rank, heads, divisible=True)
+
+
+def _cases(failing: Mapping[str, Found | None]) -> dict[Found, str]:
+    """A comment line naming the parameters that fail, by function."""
+    parameters: dict[Found, list[str]] = {}
+    for test_id, found in failing.items():
+        if found and (text := parse_id(test_id).parameters):
+            parameters.setdefault(found, []).append(text.replace("\n", " ")[:_MAX_CASE])
+    return {
+        found: f"# fails with {', '.join(texts[:_MAX_CASES])}"
+        + (f" and {len(texts) - _MAX_CASES} more\n" if len(texts) > _MAX_CASES else "\n")
+        for found, texts in parameters.items()
+    }
+
+
+def _without(tests: Mapping[str, Found | None]) -> list[str]:
+    return [test_id for test_id, found in tests.items() if found is None]
+
+
+def _list(ids: Sequence[str], head: str, rank: int) -> Iterator[Block]:
+    """The ids whose source is not there, in one block."""
+    if ids:
+        names = [" ".join(test_id.split())[: 2 * _MAX_CASE] for test_id in ids[:_MAX_LISTED]]
+        more = [f"#   and {len(ids) - len(names)} more"] if len(ids) > len(names) else []
+        lines = ["# without source here:", *(f"#   {name}" for name in names), *more]
+        yield Block("\n".join(lines), rank, (head,), divisible=True)
