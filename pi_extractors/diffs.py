@@ -47,10 +47,10 @@ def new_path(file: "PatchedFile") -> str | None:
     return None if file.is_removed_file else _path(file.target_file)
 
 
-def apply_to(content: bytes, file: "PatchedFile") -> bytes:
-    """A file's content with its hunks applied, wherever their old lines are, nearest first.
+def apply_to(content: bytes, file: "PatchedFile", *, reverse: bool = False) -> bytes:
+    """A file's content with its hunks applied, or undone, wherever their lines are, nearest first.
 
-    Raises ExtractionError naming the first hunk whose old lines are nowhere.
+    Raises ExtractionError naming the first hunk whose lines are nowhere.
     """
     lines = _lines(content)
     result: list[str] = []
@@ -58,8 +58,10 @@ def apply_to(content: bytes, file: "PatchedFile") -> bytes:
     if len(file) > _MAX_HUNKS:
         raise ExtractionError(f"{_path(file.path)}: {len(file)} hunks, over {_MAX_HUNKS}")
     for number, hunk in enumerate(file, start=1):
-        old, new = _sides(hunk)
-        start = _find(lines, old, done, hunk.source_start - 1 if old else hunk.source_start)
+        sides = _sides(hunk)
+        old, new = reversed(sides) if reverse else sides
+        stated = hunk.target_start if reverse else hunk.source_start
+        start = _find(lines, old, done, stated - 1 if old else stated)
         if start is None:
             raise ExtractionError(f"{_path(file.path)}: hunk {number} does not apply")
         result += [*lines[done:start], *new]

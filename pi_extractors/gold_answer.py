@@ -12,6 +12,7 @@ class GoldAnswerSource(BudgetedSource):
 
     name = SourceName.GOLD_ANSWER
     extractor = "gold_answer/1"
+    reads_repository = False
 
     def inputs(
         self, item: Question, snapshot: Snapshot | None = None, edits: EditLog = (), step: int = 0

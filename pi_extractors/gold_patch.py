@@ -22,6 +22,7 @@ class GoldPatchSource(BudgetedSource):
 
     name = SourceName.GOLD_PATCH
     extractor = "gold_patch/1"
+    reads_repository = False
 
     def inputs(
         self, item: Instance, snapshot: Snapshot | None = None, edits: EditLog = (), step: int = 0
@@ -54,6 +55,5 @@ def _blocks(file: "PatchedFile", first: int) -> list[Block]:
     if file.is_binary_file:
         return [Block(f"{head}\n[binary file]", first)]
     return [
-        Block(str(hunk).rstrip("\n"), first + place, (head,), divisible=True)
-        for place, hunk in enumerate(file)
+        Block(str(hunk).rstrip("\n"), first + place, (head,)) for place, hunk in enumerate(file)
     ] or [Block(head, first)]

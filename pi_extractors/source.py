@@ -16,6 +16,7 @@ class BudgetedSource:
 
     name: ClassVar[SourceName]
     extractor: ClassVar[str]
+    reads_repository: ClassVar[bool] = True
 
     def __init__(self, counter: TokenCounter | None = None, budget: int | None = None) -> None:
         self.counter = counter or Estimate()

@@ -73,17 +73,18 @@ class TestManifestSource(BudgetedSource):
 def _blocks(
     failing: Mapping[str, Found | None], passing: Mapping[str, Found | None]
 ) -> Iterator[Block]:
-    head = f"# FAIL_TO_PASS: {len(failing)} tests fail now and must pass"
+    head = f"# FAIL_TO_PASS ({len(failing)}): fail now, must pass"
     order = list(_grouped(failing))
     cases = _cases(failing)
     for rank, found in enumerate(order):
-        yield _block(found, head, rank, cases.get(found, ""))
+        text = cases.get(found, "") + found.function.text
+        yield Block(text, rank, _heads(found, head), divisible=True)
     yield from _list(_without(failing), head, len(order))
-    head = f"# PASS_TO_PASS: {len(passing)} tests pass now and must still pass"
+    head = f"# PASS_TO_PASS ({len(passing)}): pass now, must still pass"
     near = [found for found in _grouped(passing) if found not in order]
     ranks = _by_distance(near, order)
     for found in near:
-        yield _block(found, head, len(order) + 1 + ranks[found], "")
+        yield Block(found.function.text, len(order) + 1 + ranks[found], _heads(found, head))
     yield from _list(_without(passing), head, len(order) + 1 + len(near))
 
 
@@ -121,9 +122,8 @@ def _by_distance(tests: Sequence[Found], failing: Sequence[Found]) -> dict[Found
     return {tests[place]: rank for rank, place in enumerate(ordered)}
 
 
-def _block(found: Found, head: str, rank: int, cases: str) -> Block:
-    heads = (head, f"# {found.path}", *found.headers)
-    return Block(cases + found.function.text, rank, heads, divisible=True)
+def _heads(found: Found, head: str) -> tuple[str, ...]:
+    return (head, f"# {found.path}", *found.headers)
 
 
 def _cases(failing: Mapping[str, Found | None]) -> dict[Found, str]:

@@ -115,7 +115,7 @@ class DockerFiles:
             )["Id"]
             try:
                 with (
-                    closing(_Chunks(api.export(container))) as stream,
+                    closing(ChunkStream(api.export(container))) as stream,
                     tarfile.open(fileobj=stream, mode="r|") as tar,
                 ):
                     for member in tar:
@@ -145,7 +145,7 @@ def _member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     return tar.extractfile(member) or io.BytesIO()
 
 
-class _Chunks(io.RawIOBase):
+class ChunkStream(io.RawIOBase):
     """A generator of chunks as a stream that tarfile can read."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:

@@ -7,10 +7,15 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import InvalidSdistFilename, parse_sdist_filename
+from packaging.version import InvalidVersion, Version
 
 from harness.environments.host_access import host_access
 from harness.environments.recipe import Sdist
@@ -49,18 +54,45 @@ def download_sdist(sdist: Sdist, folder: Path) -> Path:
     return path
 
 
+def find_release(project: str, series: str) -> Sdist:
+    """The sdist of the earliest final release of a series: of `3.2`, that is 3.2 or 3.2.0.
+
+    Raises PackageIndexError when no configured index has one and tells its hash.
+    """
+    import httpx
+
+    found: dict[Version, str] = {}
+    said = []
+    with _configured() as (client, indexes):
+        for index in indexes:
+            try:
+                for link, sha256 in _files(client, index, project) or ():
+                    version = _version(link)
+                    if version and sha256 and not version.is_prerelease:
+                        found.setdefault(version, sha256)
+            except (httpx.HTTPError, ValueError) as error:
+                said.append(f"{urlsplit(index).hostname}: {error or type(error).__name__}")
+    try:
+        version = min(SpecifierSet(f"=={series}.*").filter(found))
+    except (InvalidSpecifier, ValueError):
+        said.append(f"none of {len(found)} releases is of {series}")
+        raise PackageIndexError(f"{project} {series}: {'; '.join(said)}") from None
+    return Sdist(name=project, version=str(version), sha256=found[version])
+
+
+def _version(link: str) -> Version | None:
+    """The version in the name of an sdist; None for another file."""
+    try:
+        return parse_sdist_filename(unquote(urlsplit(link).path.rpartition("/")[2]))[1]
+    except (InvalidSdistFilename, InvalidVersion):
+        return None
+
+
 def _from_simple_api(sdist: Sdist, path: Path) -> None:
     import httpx
 
-    access = host_access()
-    config = configparser.RawConfigParser()
-    config.read_string(access.files["pip.conf"].decode())
-    indexes = config.get("global", "index-url", fallback=_pip_default()).split()
-    indexes += config.get("global", "extra-index-url", fallback="").split()
-    bundle = access.files.get("certificates.pem")
-    context = ssl.create_default_context(cadata=bundle.decode() if bundle else None)
     said = []
-    with httpx.Client(verify=context, timeout=60, follow_redirects=True) as client:
+    with _configured() as (client, indexes):
         for index in indexes:
             host = urlsplit(index).hostname
             try:
@@ -74,6 +106,22 @@ def _from_simple_api(sdist: Sdist, path: Path) -> None:
     raise PackageIndexError("; ".join(said))
 
 
+@contextmanager
+def _configured() -> "Iterator[tuple[httpx.Client, list[str]]]":
+    """A client, and the indexes that pip is configured to use."""
+    import httpx
+
+    access = host_access()
+    config = configparser.RawConfigParser()
+    config.read_string(access.files["pip.conf"].decode())
+    indexes = config.get("global", "index-url", fallback=_pip_default()).split()
+    indexes += config.get("global", "extra-index-url", fallback="").split()
+    bundle = access.files.get("certificates.pem")
+    context = ssl.create_default_context(cadata=bundle.decode() if bundle else None)
+    with httpx.Client(verify=context, timeout=60, follow_redirects=True) as client:
+        yield client, indexes
+
+
 def _pip_default() -> str:
     """The index that pip asks when nothing is configured; nothing when pip does not say."""
     try:
@@ -85,8 +133,23 @@ def _pip_default() -> str:
 
 def _find(client: "httpx.Client", index: str, sdist: Sdist) -> str | None:
     """The address of the file with the pinned hash, or of that name where no hash is told."""
-    project = re.sub(r"[-_.]+", "-", sdist.name).lower()
-    response = client.get(f"{index.rstrip('/')}/{project}/", headers={"Accept": _ACCEPT})
+    files = _files(client, index, sdist.name)
+    if files is None:
+        return None
+    project = _normal(sdist.name)
+    for link, sha256 in files:
+        if sha256 == sdist.sha256:
+            return link
+    for link, sha256 in files:
+        name = unquote(urlsplit(link).path.rpartition("/")[2])
+        if not sha256 and _normal(name) == (f"{project}-{sdist.version}.tar.gz".replace(".", "-")):
+            return link
+    return None
+
+
+def _files(client: "httpx.Client", index: str, name: str) -> list[tuple[str, str]] | None:
+    """Address and SHA-256 (empty when not told) of a project's files; None for no such project."""
+    response = client.get(f"{index.rstrip('/')}/{_normal(name)}/", headers={"Accept": _ACCEPT})
     if response.status_code == 404:
         return None
     response.raise_for_status()
@@ -97,16 +160,11 @@ def _find(client: "httpx.Client", index: str, sdist: Sdist) -> str | None:
         ]
     else:
         files = list(_links(response.text))
-    for link, sha256 in files:
-        if sha256 == sdist.sha256:
-            return urljoin(str(response.url), link)
-    for link, sha256 in files:
-        name = unquote(urlsplit(link).path.rpartition("/")[2])
-        if not sha256 and re.sub(r"[-_.]+", "-", name).lower() == (
-            f"{project}-{sdist.version}.tar.gz".replace(".", "-")
-        ):
-            return urljoin(str(response.url), link)
-    return None
+    return [(urljoin(str(response.url), link), sha256) for link, sha256 in files]
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _links(page: str) -> Iterator[tuple[str, str]]:
