@@ -42,18 +42,27 @@ def read_rows(path: Path) -> Iterator[Row]:
     raise SuiteError(f"{path}: unknown kind of file; expected one of {', '.join(SUFFIXES)}")
 
 
-def _jsonl(path: Path) -> Iterator[Row]:
+def read_lines(path: Path) -> Iterator[tuple[int, bytes | Unreadable]]:
+    """The lines of a JSONL file, plain or gzip, that are not blank, with their numbers.
+
+    Raises SuiteError when the file is missing or damaged.
+    """
     number = 0
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     try:
         with opener(path, "rb") as file:
             for number, line in enumerate(_lines(cast(BinaryIO, file)), start=1):
-                if isinstance(line, Unreadable):
+                if isinstance(line, Unreadable) or line.strip():
                     yield number, line
-                elif line.strip():
-                    yield number, _parse(line)
+    except FileNotFoundError:
+        raise SuiteError(f"{path}: no such file") from None
     except (OSError, EOFError, zlib.error) as error:
         raise SuiteError(f"{path}: damaged after row {number}: {error}") from None
+
+
+def _jsonl(path: Path) -> Iterator[Row]:
+    for number, line in read_lines(path):
+        yield number, line if isinstance(line, Unreadable) else _parse(line)
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes | Unreadable]:
