@@ -1,0 +1,319 @@
+"""Evaluation of expressions, on demand, with bounds."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pi_extractors.call_graph.imports import Imports
+from pi_extractors.call_graph.repository import File, Repository
+from pi_extractors.call_graph.summary import CLASS, MODULE, Expr
+from pi_extractors.call_graph.values import (
+    EXTERNAL,
+    Box,
+    Class,
+    Const,
+    External,
+    Frame,
+    Function,
+    Instance,
+    Module,
+    Thunk,
+    Value,
+    Values,
+    distinct,
+)
+
+FUEL = 4000
+"""Evaluations that one question may cost."""
+MAX_DEPTH = 45
+MAX_VALUES = 10
+"""More than these are as good as unknown."""
+NEVER = 1 << 30
+
+
+class Core:
+    """Names, containers and the memory of what was evaluated.
+
+    A cyclic question gets what is known so far; an answer that used such a part is kept only until
+    the question at its root is answered.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+        self.imports = Imports(repository)
+        self._done: dict[Any, Values] = {}
+        self._partial: dict[Any, Values] = {}
+        self._active: dict[Any, int] = {}
+        self._cut = NEVER
+        self._fuel = 0
+        self._tags: dict[str, Callable[[list[Any], Frame], Values]] = {
+            "n": self.local_name,
+            "g": self.free_name,
+            "a": lambda e, frame: self.attributes(self.expr(e[1], frame), e[2]),
+            "c": lambda e, frame: self.call(e[1], frame),
+            "k": lambda e, frame: (Const(e[1]),),
+            "b": lambda e, frame: EXTERNAL,
+            "l": self.sequence,
+            "t": self.sequence,
+            "d": self.mapping,
+            "o": lambda e, frame: self.any_of(e[1], frame),
+            "s": lambda e, frame: self.subscript(e[1], e[2], frame),
+            "sl": self.slice,
+            "f": self.scope_value,
+            "df": lambda e, frame: self.decorated(e[1], e[2], frame),
+            "p": lambda e, frame: self.parameter(e[1], frame),
+            "i": lambda e, frame: self.each(self.expr(e[1], frame), self.elements),
+            "w": lambda e, frame: self.each(self.expr(e[1], frame), self.entered),
+            "e": lambda e, frame: self.each(self.expr(e[1], frame), self.instances),
+            "u": lambda e, frame: self.each(
+                self.expr(e[1], frame), lambda value: self.item(value, (Const(e[2]),))
+            ),
+            "ur": self.starred,
+            "m": lambda e, frame: self.imports.module(e[1], e[2], frame.path),
+            "mt": lambda e, frame: self.imports.module(e[1].partition(".")[0], 0, frame.path),
+            "mf": self.imported,
+            "st": self.stored,
+            "up": self.updated,
+            "is": self.narrowed,
+            "an": self.annotated,
+            "op": self.operated,
+        }
+
+    def question(self, ask: Callable[[], Values]) -> Values:
+        """Answer one question within the bounds."""
+        self._fuel = FUEL
+        self._partial.clear()
+        self._cut = NEVER
+        return ask()
+
+    def memo(self, key: Any, compute: Callable[[], Values]) -> Values:
+        """What `compute` gives, computed once."""
+        known = self._done.get(key)
+        if known is None:
+            known = self._partial.get(key)
+        if known is not None:
+            return known
+        if key in self._active:
+            self._cut = min(self._cut, self._active[key])
+            return ()
+        depth = len(self._active)
+        self._fuel -= 1
+        if depth >= MAX_DEPTH or self._fuel < 0:
+            self._cut = -1
+            return ()
+        self._active[key] = depth
+        before, self._cut = self._cut, NEVER
+        try:
+            values = compute()
+        finally:
+            del self._active[key]
+        (self._done if self._cut >= depth else self._partial)[key] = values
+        self._cut = min(before, self._cut) if self._cut < depth else before
+        return values
+
+    def expr(self, expr: Expr, frame: Frame) -> Values:
+        """What an expression may be; empty when nothing is known."""
+        if not expr:
+            return ()
+        return self._tags[expr[0]](expr, frame)
+
+    def any_of(self, several: Iterable[Expr], frame: Frame) -> Values:
+        values: list[Value] = []
+        for one in several:
+            values.extend(self.expr(one, frame))
+        return distinct(values)
+
+    def each(self, values: Values, ask: Callable[[Value], Values]) -> Values:
+        """The union of what each value gives."""
+        found: list[Value] = []
+        for value in values:
+            found.extend(ask(value))
+        return distinct(found)
+
+    def file(self, path: str) -> File:
+        return self.repository.file(path)
+
+    def definitions(self, defs: list[int], frame: Frame) -> Values:
+        """The union of some assignments of a file."""
+        rows = self.file(frame.path).defs
+        found: list[Value] = []
+        for one in defs:
+            scope, expr = rows[one]
+            if not expr:
+                continue
+            at = frame if scope == frame.scope else self.frame_of(scope, frame)
+            found.extend(
+                self.memo(("n", one, at), lambda expr=expr, at=at: self.expr(expr, at))  # type: ignore[misc]
+            )
+        return distinct(found) if len(found) > 1 else tuple(found)
+
+    def local_name(self, expr: list[Any], frame: Frame) -> Values:
+        weak = self.file(frame.path).scopes[frame.scope].weak.get(expr[1])
+        return self.definitions([*expr[2], *weak] if weak else expr[2], frame)
+
+    def bound_name(self, name: str, frame: Frame) -> Values:
+        """A name of a scope, seen from elsewhere."""
+        scope = self.file(frame.path).scopes[frame.scope]
+        return self.definitions([*scope.names.get(name, ()), *scope.weak.get(name, ())], frame)
+
+    def frame_of(self, scope: int, frame: Frame | None) -> Frame:
+        """The frame of a scope of the same file, as seen from an inner one."""
+        at = frame
+        while at is not None and at.scope != scope:
+            at = at.outer
+        assert frame is not None
+        return at or Frame(frame.path, scope)
+
+    def free_name(self, expr: list[Any], frame: Frame) -> Values:
+        """A name of an enclosing function, of the module, of a star import, or a built-in one."""
+        name = expr[1]
+        file = self.file(frame.path)
+        scope = file.outlines[frame.scope].parent
+        outer = frame.outer
+        while scope > 0:
+            if outer is not None and outer.scope != scope:
+                outer = None
+            if file.outlines[scope].kind != CLASS and name in file.scopes[scope].names:
+                return self.bound_name(name, outer or Frame(frame.path, scope))
+            scope = file.outlines[scope].parent
+            outer = outer.outer if outer is not None else None
+        if name in file.scopes[0].names or name in file.scopes[0].weak:
+            return self.bound_name(name, Frame(frame.path, 0))
+        return self.starred_name(frame.path, name) or (External(f"builtins.{name}"),)
+
+    def starred_name(self, path: str, name: str) -> Values:
+        """A name that a star import brings."""
+        stars = self.file(path).scopes[0].stars
+        if not stars or name.startswith("__"):
+            return ()
+        return self.memo(("*", path, name), lambda: self._from_stars(stars, path, name))
+
+    def _from_stars(self, stars: list[list[Any]], path: str, name: str) -> Values:
+        for module, level in reversed(stars):
+            for source in self.imports.module(module, level, path):
+                if isinstance(source, Module) and self.exports(source.path, name):
+                    found = self.module_name(source.path, name)
+                    if found:
+                        return found
+        return ()
+
+    def exports(self, path: str, name: str) -> bool:
+        """Whether `import *` of a file brings a name."""
+        names = self.file(path).scopes[0].names
+        if "__all__" not in names or not name.startswith("_"):
+            return not name.startswith("_")
+        listed = self.definitions(names["__all__"], Frame(path, 0))
+        return any(name in self.constants(box) for box in listed if isinstance(box, Box))
+
+    def constants(self, box: Box) -> list[str | int | None]:
+        thunks = [self.force(thunk) for _, thunk in box.items] + [
+            self.force(thunk) for thunk in box.rest
+        ]
+        return [one.value for values in thunks for one in values if isinstance(one, Const)]
+
+    def module_name(self, path: str, name: str) -> Values:
+        """A name of a module, seen from outside."""
+        file = self.file(path)
+        found = self.bound_name(name, Frame(path, 0))
+        found = found or self.imports.submodule(Module(path), name)
+        known = name in file.scopes[0].names
+        return found or (() if known else self.starred_name(path, name))
+
+    def imported(self, expr: list[Any], frame: Frame) -> Values:
+        _, dotted, level, name = expr
+        found: list[Value] = []
+        for module in self.imports.module(dotted, level, frame.path):
+            if isinstance(module, Module) and module.path == frame.path:
+                found.extend(self.imports.submodule(module, name))
+            elif isinstance(module, External):
+                found.append(External(f"{module.name}.{name}"))
+            else:
+                found.extend(self.attribute(module, name))
+        return distinct(found)
+
+    def scope_value(self, expr: list[Any], frame: Frame) -> Values:
+        """A function or class where it is defined; a closure keeps the frame it was made in."""
+        if self.file(frame.path).outlines[expr[1]].kind == CLASS:
+            return (Class(frame.path, expr[1]),)
+        return (Function(frame.path, expr[1], frame if frame.bindings or frame.outer else None),)
+
+    def is_module_level(self, frame: Frame) -> bool:
+        return self.file(frame.path).outlines[frame.scope].kind == MODULE
+
+    def annotated(self, expr: list[Any], frame: Frame) -> Values:
+        return self.type_of(expr[1], frame) or self.expr(expr[2], frame)
+
+    def narrowed(self, expr: list[Any], frame: Frame) -> Values:
+        """After `isinstance`: what it was before where that fits, else an instance."""
+        old = self.expr(expr[2], frame)
+        classes = self.expr(expr[1], frame)
+        wanted = self.each(classes, self.instances)
+        wanted_classes = {one.cls for one in wanted if isinstance(one, Instance)}
+        fitting = [
+            one
+            for one in old
+            if isinstance(one, Instance) and wanted_classes.intersection(self.mro(one.cls))
+        ]
+        return tuple(fitting) or wanted
+
+    def force(self, thunk: Any) -> Values:
+        """Evaluate what was put off."""
+        return self.expr(thunk.expr, thunk.frame) if isinstance(thunk, Thunk) else thunk.values
+
+    # Implemented by the layers above.
+
+    def attribute(self, value: Value, name: str) -> Values:
+        raise NotImplementedError
+
+    def attributes(self, values: Values, name: str) -> Values:
+        return self.each(values, lambda value: self.attribute(value, name))
+
+    def mro(self, cls: Class) -> tuple[Class | External, ...]:
+        raise NotImplementedError
+
+    def call(self, index: int, frame: Frame) -> Values:
+        raise NotImplementedError
+
+    def parameter(self, index: int, frame: Frame) -> Values:
+        raise NotImplementedError
+
+    def decorated(self, scope: int, result: Expr, frame: Frame) -> Values:
+        raise NotImplementedError
+
+    def type_of(self, expr: Expr, frame: Frame) -> Values:
+        raise NotImplementedError
+
+    def sequence(self, expr: list[Any], frame: Frame) -> Values:
+        raise NotImplementedError
+
+    def mapping(self, expr: list[Any], frame: Frame) -> Values:
+        raise NotImplementedError
+
+    def slice(self, expr: list[Any], frame: Frame) -> Values:
+        raise NotImplementedError
+
+    def starred(self, expr: list[Any], frame: Frame) -> Values:
+        raise NotImplementedError
+
+    def stored(self, expr: list[Any], frame: Frame) -> Values:
+        raise NotImplementedError
+
+    def updated(self, expr: list[Any], frame: Frame) -> Values:
+        raise NotImplementedError
+
+    def operated(self, expr: list[Any], frame: Frame) -> Values:
+        raise NotImplementedError
+
+    def subscript(self, base: Expr, index: Expr, frame: Frame) -> Values:
+        raise NotImplementedError
+
+    def item(self, value: Value, index: Values) -> Values:
+        raise NotImplementedError
+
+    def elements(self, value: Value) -> Values:
+        raise NotImplementedError
+
+    def entered(self, value: Value) -> Values:
+        raise NotImplementedError
+
+    def instances(self, value: Value) -> Values:
+        raise NotImplementedError
