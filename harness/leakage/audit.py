@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from harness.leakage import controls, teacher
+from harness.leakage import controls, overlap, teacher
 from harness.leakage.findings import Audit, Check, Status
 from harness.leakage.inputs import AuditInputs
 from harness.leakage.material import AuditError, evaluation_instances, suite
@@ -13,6 +13,7 @@ from harness.records import RunFolder
 CheckFunction = Callable[[AuditInputs], Check]
 
 CHECKS: Mapping[str, CheckFunction] = {
+    "overlap": overlap.check,
     "pi_removed_teacher": teacher.check,
     "controls": controls.check,
 }

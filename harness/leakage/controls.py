@@ -115,7 +115,11 @@ def figure(one: Comparison) -> dict[str, Any]:
 
 def notes(family: Iterable[Comparison]) -> list[str]:
     """What a reader of several comparisons should know, each once."""
-    return sorted({f"{one.b} against {one.a}: {note}" for one in family for note in one.notes})
+    about: dict[str, list[str]] = {}
+    for one in family:
+        for note in one.notes:
+            about.setdefault(note, []).append(f"{one.b} against {one.a}")
+    return [f"{note} ({', '.join(pairs)})" for note, pairs in sorted(about.items())]
 
 
 def _reason(wrong: list[str], gaining: list[str], open_: list[str], absent: list[str]) -> str:

@@ -40,20 +40,25 @@ class Blocks:
     """All figures of one check."""
 
     facts: tuple[tuple[str, str], ...]
+    lists: tuple[tuple[str, tuple[str, ...]], ...]
     tables: tuple[Table, ...]
 
 
 def blocks(figures: Mapping[str, Any]) -> Blocks:
-    """Values as facts; lists of objects, and objects, as tables; whatever else as JSON."""
-    facts, tables = [], []
+    """Values as facts; lists of texts as lists; objects as tables; whatever else as JSON."""
+    facts, lists, tables = [], [], []
     for name, value in figures.items():
         if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
             tables.append(_table(name, value))
         elif isinstance(value, dict) and value and not _is_interval(value):
             tables.append(_table(name, _as_rows(value)))
+        elif isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+            more = [f"and {len(value) - ROWS_SHOWN} more"] if len(value) > ROWS_SHOWN else []
+            shown = [_short(one) for one in value[:ROWS_SHOWN]]
+            lists.append((_words(name), (*shown, *more)))
         else:
             facts.append((_words(name), _cell(name, value).text))
-    return Blocks(tuple(facts), tuple(tables))
+    return Blocks(tuple(facts), tuple(one for one in lists if one[1]), tuple(tables))
 
 
 def _as_rows(value: Mapping[str, Any]) -> list[dict[str, Any]]:
