@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import leakage_audit
+from harness.cli import leakage_audit, leakage_plant
 from harness.cli.common import JSON_OPTION
 
 app = typer.Typer(
     help="Keep evaluation out of training and solutions away from students.", no_args_is_help=True
 )
 app.command("audit")(leakage_audit.audit)
+app.command("plant")(leakage_plant.plant)
 
 _SHOWN = 20
 _ROWS = "Local rows of a suite that fixes ids only."

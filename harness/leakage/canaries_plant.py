@@ -11,6 +11,7 @@ from harness.leakage.ledger import (
     ORACLE_FIELDS,
     How,
     Ledger,
+    LedgerError,
     Planted,
     Unplanted,
     canary,
@@ -36,8 +37,11 @@ class Copy(NamedTuple):
 def write_copy(suite: Suite, folder: Path, *, seed: str | None = None) -> tuple[Ledger, Copy]:
     """Plant a suite and write `instances.jsonl` and `ledger.json` to a folder.
 
-    Raises FileExistsError when one is there: a ledger that is gone makes its canaries unreadable.
+    Raises FileExistsError when one is there (a ledger that is gone makes its canaries unreadable),
+    and LedgerError for a seed that is none.
     """
+    if seed is not None and not re.fullmatch(r"[0-9a-f]{64}", seed):
+        raise LedgerError(f"{seed!r} is no seed: give 64 hex digits, or none to have one drawn")
     paths = Copy(folder / ROWS, folder / LEDGER)
     for path in paths:
         if path.exists():
