@@ -49,9 +49,10 @@ class TestTree:
                 elif old is None:
                     self._changed[new] = added_lines(file)
                 else:
-                    self._changed[new] = apply_to(snapshot.read(old), file)
+                    self._changed[new] = snapshot.read(old)
                     if old != new:
                         self._removed.add(old)
+                    self._changed[new] = apply_to(self._changed[new], file)
             except ExtractionError as error:
                 self.skipped.append(Skipped(path="test_patch", reason=str(error)))
 
