@@ -26,6 +26,9 @@ class AuditInputs(Record):
         "`shuffled_pi`, `wrong_repository`, `random_adapter`, `leave_one_repository_out`.",
     )
     ledger: Path | None = Field(None, description="Of `harness leakage plant`: canaries by field.")
+    containers: int | None = Field(
+        None, ge=1, description="How many sandboxes of each run to start and search for canaries."
+    )
     lint: Path | None = Field(None, description="JSON that `harness env lint --json` printed.")
     endpoint: str | None = Field(None, description="Base URL of the student, for probes.")
     model: str | None = Field(None, description="The student's name at the endpoint.")
