@@ -4,18 +4,37 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from harness.leakage import controls, overlap, teacher
+from harness.leakage import (
+    canaries,
+    conduct,
+    containers,
+    controls,
+    filter_check,
+    image_lint,
+    overlap,
+    pi_provenance,
+    repository_overlap,
+    teacher,
+)
 from harness.leakage.findings import Audit, Check, Status
 from harness.leakage.inputs import AuditInputs
 from harness.leakage.material import AuditError, evaluation_instances, suite
+from harness.leakage.training import rows
 from harness.records import RunFolder
 
 CheckFunction = Callable[[AuditInputs], Check]
 
 CHECKS: Mapping[str, CheckFunction] = {
+    "filter": filter_check.check,
+    "repository_overlap": repository_overlap.check,
+    "pi_provenance": pi_provenance.check,
+    "canaries": canaries.check,
+    "image_lint": image_lint.check,
+    "containers": containers.check,
     "overlap": overlap.check,
-    "pi_removed_teacher": teacher.check,
+    "conduct": conduct.check,
     "controls": controls.check,
+    "pi_removed_teacher": teacher.check,
 }
 """Every check by its name, in the order in which they run and are reported."""
 
@@ -72,7 +91,7 @@ def describe_inputs(inputs: AuditInputs) -> dict[str, str]:
     evaluation_instances(inputs.evaluation)
     described = {"evaluation": f"{inputs.evaluation} sha256:{suite(inputs.evaluation).sha256}"}
     if inputs.train is not None:
-        described["train"] = f"{inputs.train} sha256:{suite(inputs.train).sha256}"
+        described["train"] = f"{inputs.train} sha256:{rows(inputs.train).sha256}"
     for role, path in _paths(inputs):
         described[role] = f"{path} sha256:{_digest(role, path)}"
     if inputs.endpoint is not None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.leakage.filter_repositories import canonical_repository
 from harness.leakage.findings import Check, Finding, Severity, Status
 from harness.leakage.inputs import AuditInputs
 from harness.leakage.material import AuditError, evaluation_instances, not_run
@@ -34,7 +35,7 @@ def check(inputs: AuditInputs) -> Check:
     if not runs:
         return not_run(NAME, QUESTION, "runs")
     instances = evaluation_instances(inputs.evaluation)
-    pi = training_pi(inputs, {one.repo for one in instances.values()})
+    pi = training_pi(inputs, {canonical_repository(one.repo) for one in instances.values()})
     search = _Search(instances, pi)
     for run in runs:
         search.run(run, inputs.evaluation)
@@ -76,7 +77,10 @@ class _Search:
         wanted = {*chosen, *(other for group in others.values() for other in group)}
         gold = {name: self._oracle(name, "patch") for name in sorted(wanted)}
         tests = {name: self._oracle(name, "test_patch") for name in chosen}
-        same, elsewhere = self.pi.by_repository.get(repo, []), self.pi.elsewhere
+        same, elsewhere = (
+            self.pi.by_repository.get(canonical_repository(repo), []),
+            self.pi.elsewhere,
+        )
         index = Index([*gold.values(), *tests.values(), *same, *elsewhere])
         for path in attempts:
             name = path.parent.name

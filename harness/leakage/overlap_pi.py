@@ -5,10 +5,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from harness.leakage.inputs import AuditInputs
-from harness.leakage.material import suite
 from harness.leakage.ngrams import Oracle, plain
 from harness.leakage.pi_records import read_pi
-from pi_extractors.records import Tier
+from harness.leakage.training import rows
+from pi_extractors.records import TIERS, Tier
 
 PER_REPOSITORY = 20  # texts, so that memory is bounded whatever the training set
 ELSEWHERE = 20
@@ -27,16 +27,18 @@ class TrainingPI:
 def training_pi(inputs: AuditInputs, evaluated: Collection[str]) -> TrainingPI:
     """The texts with the smallest digests of their ids: the same sample for the same records.
 
-    Raises AuditError for a file that is no PI.
+    `evaluated` are canonical names of repositories. Raises AuditError for a file that is no PI.
     """
     repositories = (
-        {one.instance_id: one.repo for one in suite(inputs.train).instances} if inputs.train else {}
+        {one.instance_id: one.repository for one in rows(inputs.train).facts}
+        if inputs.train
+        else {}
     )
     kept: dict[str, dict[str, tuple[str, str]]] = {}
     seen = 0
     for path in inputs.pi:
         for _, record in read_pi(path):
-            if record.tier is not Tier.ORACLE or not record.text:
+            if TIERS[record.source] is not Tier.ORACLE or not record.text:
                 continue
             seen += 1
             repo = repositories.get(record.instance_id, "")

@@ -1,12 +1,22 @@
 """Reads PI records, none of which is trusted."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from harness.leakage.findings import Severity
 from harness.leakage.material import AuditError
 from pi_extractors.records import PIRecord
 
 MAX_LINE = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What can be wrong with PI or with training rows: one finding, with the first examples."""
+
+    severity: Severity
+    title: str
 
 
 def read_pi(path: Path) -> Iterator[tuple[int, PIRecord]]:
