@@ -5,7 +5,18 @@ import sys
 import typer
 
 from harness import __version__
-from harness.cli import datagen, doctor, environments, evaluate, report, scores, suites, toolchain
+from harness.cli import (
+    datagen,
+    doctor,
+    environments,
+    evaluate,
+    leakage,
+    pi,
+    report,
+    scores,
+    suites,
+    toolchain,
+)
 
 app = typer.Typer(
     name="harness",
@@ -25,6 +36,8 @@ app.add_typer(suites.app, name="suites")
 app.add_typer(environments.app, name="env")
 app.add_typer(toolchain.app, name="toolchain")
 app.add_typer(datagen.app, name="datagen")
+app.add_typer(pi.app, name="pi")
+app.add_typer(leakage.app, name="leakage")
 
 
 def _print_version(wanted: bool) -> None:

@@ -6,6 +6,9 @@ from harness.config import ConfigError
 from harness.environments.errors import ImageError
 from harness.environments.recipe import RecipeError
 from harness.grading.eval_script import EvalScriptError
+from harness.leakage.filter_manifest import FilterError
+from harness.leakage.ledger import LedgerError
+from harness.leakage.material import AuditError
 from harness.rollouts.executors import ExecutorFailure
 from harness.rollouts.ledger import RunBusyError
 from harness.rollouts.lock import LockMismatchError
@@ -13,15 +16,20 @@ from harness.sandboxes.base import SandboxFailure
 from harness.scoring.compare import NotPairedError
 from harness.scoring.plan import PlanError
 from harness.suites.errors import SuiteError
+from pi_extractors.base import ExtractionError
 
 USER_ERRORS = (
     AgentConfigError,
+    AuditError,
     ConfigError,
     EndpointFailure,
     EvalScriptError,
     ExecutorFailure,
+    ExtractionError,
     FileNotFoundError,
+    FilterError,
     ImageError,
+    LedgerError,
     LockMismatchError,
     NotPairedError,
     PlanError,
