@@ -32,3 +32,4 @@ class AuditInputs(Record):
     lint: Path | None = Field(None, description="JSON that `harness env lint --json` printed.")
     endpoint: str | None = Field(None, description="Base URL of the student, for probes.")
     model: str | None = Field(None, description="The student's name at the endpoint.")
+    probes: int = Field(20, ge=5, description="Of how many gold patches the student is asked.")
