@@ -37,21 +37,24 @@ def _unpack(file: IO[bytes], limits: Limits, name: str) -> tuple[dict[str, bytes
     top = None
     with tarfile.open(fileobj=file, mode="r|*") as tar:
         for member in tar:
+            tar.members = []  # type: ignore[attr-defined]  # it keeps them all otherwise
+            if listing.full:
+                break
             first, _, path = member.name.removeprefix("./").partition("/")
             if first in ("", ".", "..") or member.name.startswith("/"):
                 if not member.isdir():
                     listing.skip(member.name, unusable(member.name) or "outside the top folder")
+                listing.see(member.name)
                 continue
             if top not in (None, first):
                 raise ExtractionError(f"{name}: one top folder expected, found {top} and {first}")
             top = first
             if member.isdir():
+                listing.see(path)
                 continue
             content = tar.extractfile(member) if member.isreg() else None
             if content is None:
                 listing.skip(path, "symbolic link" if member.issym() else "no regular file")
             elif listing.admit(path, member.size):
                 contents[path] = content.read()
-            if listing.full:
-                break
     return contents, listing

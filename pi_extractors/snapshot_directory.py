@@ -83,7 +83,7 @@ class DirectorySnapshot:
 def _walk(root: Path, listing: Listing) -> Iterator[tuple[str, int]]:
     """Path and size of regular files, folder by folder in the order of names."""
     pending = [""]
-    while pending:
+    while pending and not listing.full:
         folder = pending.pop()
         try:
             with os.scandir(root / folder) as found:
@@ -110,6 +110,7 @@ def _walk(root: Path, listing: Listing) -> Iterator[tuple[str, int]]:
             elif path.count("/") + 1 >= MAX_DEPTH:
                 listing.skip(path, f"over {MAX_DEPTH} folders deep")
             else:
+                listing.see(path)
                 folders.append(path)
         pending += reversed(folders)
 

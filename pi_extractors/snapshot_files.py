@@ -14,7 +14,7 @@ _MAX_SKIPPED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of a repository is taken; sizes in bytes."""
+    """How much of a repository is taken; sizes in bytes. Twice as many names are looked at."""
 
     files: int = 100_000
     file_bytes: int = 4 * 1024 * 1024
@@ -26,26 +26,31 @@ class Listing:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._seen = 0
         self._taken = 0
         self._bytes = 0
         self._skipped: dict[str, str] = {}
         self.full = False
 
+    def see(self, path: str) -> None:
+        """Count a name of any kind."""
+        self._seen += 1
+        if self._seen > 2 * self._limits.files:
+            self._stop(path, f"over {2 * self._limits.files} names")
+
     def admit(self, path: str, size: int) -> bool:
         """Whether a regular file is taken. Sets `full` when nothing further will be."""
         limits = self._limits
-        if self.full:
-            return False
         if reason := unusable(path):
             return self.skip(path, reason)
         if size > limits.file_bytes:
             return self.skip(path, f"{size} bytes, over {limits.file_bytes}")
-        if self._taken >= limits.files or self._bytes + size > limits.total_bytes:
-            self.full = True
-            self._skipped[printable(path)] = (
-                f"over {limits.files} files or {limits.total_bytes} bytes: "
-                "this file and all that follow"
-            )
+        self.see(path)
+        if self._taken >= limits.files:
+            self._stop(path, f"over {limits.files} files")
+        elif self._bytes + size > limits.total_bytes:
+            self._stop(path, f"over {limits.total_bytes} bytes in all")
+        if self.full:
             return False
         self._taken += 1
         self._bytes += size
@@ -53,9 +58,15 @@ class Listing:
 
     def skip(self, path: str, reason: str) -> bool:
         """Note a part that is left out; False, for the caller to pass on."""
+        self.see(path)
         if len(self._skipped) < _MAX_SKIPPED:
             self._skipped[printable(path)] = reason
         return False
+
+    def _stop(self, path: str, reason: str) -> None:
+        if not self.full:
+            self.full = True
+            self._skipped[printable(path)] = f"{reason}: this and all that follows"
 
     def skipped(self) -> tuple[Skipped, ...]:
         """All that was left out, in path order; at most the first thousand."""

@@ -14,7 +14,7 @@ from pi_extractors.base import ExtractionError
 from pi_extractors.records import Skipped
 from pi_extractors.snapshot_files import Limits, Listing, blob_id, identity_of, in_order, missing
 
-_SECONDS = 300
+_SECONDS = 120
 _CHUNK = 1 << 20
 _REGULAR = {"100644", "100755", "100664"}
 _KINDS = {"120000": "symbolic link", "160000": "submodule"}

@@ -134,12 +134,19 @@ def show(
 
 
 @app.command()
-def stats(file: _FILE, as_json: JSON_OPTION = False) -> None:
+def stats(
+    file: _FILE,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="A tokenizer.json: how far off the counts are from it.")
+    ] = None,
+    as_json: JSON_OPTION = False,
+) -> None:
     """Token lengths by source, and how many records are empty, cut or incomplete."""
     from harness.datagen.pi_file import read_records
     from harness.datagen.pi_stats import pi_stats
+    from pi_extractors.tokens import TokenizerFile
 
-    rows = pi_stats(read_records(file))
+    rows = pi_stats(read_records(file), TokenizerFile(tokenizer) if tokenizer else None)
     if as_json:
         typer.echo(json.dumps([json.loads(row.model_dump_json()) for row in rows], indent=1))
         return
@@ -150,6 +157,12 @@ def stats(file: _FILE, as_json: JSON_OPTION = False) -> None:
             f"{row.source:<14} {row.tier:<11} {row.records:>7} {row.p10:>6.0f} {row.median:>6.0f} "
             f"{row.p90:>6.0f} {row.empty:>6} {row.truncated:>5} {row.with_skipped:>8}"
         )
+    for row in rows:
+        if row.error_median is not None:
+            typer.echo(
+                f"{row.source}: median error {row.error_median:+.1%}, "
+                f"absolute error under {row.error_p90:.1%} in 90 % of texts"
+            )
     counted = sorted({name for row in rows for name in row.tokenizers})
     typer.echo(f"tokens as {', '.join(counted) or 'nothing'} counts; percentiles of texts")
 
