@@ -64,18 +64,35 @@ def _hunks(lines: list[str]) -> Iterator[_Hunk]:
 
 def _place(lines: list[str], hunk: _Hunk) -> int | None:
     """The added line before which a comment stands between two statements."""
-    number, inside, before = hunk.new_start, False, ""
-    for at in hunk.lines:
-        kind, text = lines[at][:1].strip(), lines[at][1:].rstrip("\r")
-        if kind not in ("+", ""):
-            continue
-        plain = not inside and not before.endswith("\\")
-        if kind == "+" and plain and number > _FIRST_LINES and _is_statement(text.strip()):
+    new = [at for at in hunk.lines if lines[at][:1].strip() in ("+", "")]
+    texts = [lines[at][1:].rstrip("\r") for at in new]
+    statements = [_is_statement(text.strip()) for text in texts]
+    inside = _inside(texts)
+    if sum(statements[n] for n in inside) * 2 > sum(statements) and _closes_first(texts):
+        inside = set(range(len(texts))) - inside
+    for n, at in enumerate(new):
+        safe = n not in inside and hunk.new_start + n > _FIRST_LINES
+        safe = safe and (n == 0 or not texts[n - 1].endswith("\\"))
+        if lines[at][:1] == "+" and statements[n] and safe:
             return at
-        inside ^= len(_TRIPLE.findall(text)) % 2 == 1
-        before = text
-        number += 1
     return None
+
+
+def _closes_first(texts: list[str]) -> bool:
+    """Whether the first triple quotes may end a string: what opens one for a call ends so."""
+    first = next(n for n, text in enumerate(texts) if _TRIPLE.search(text))
+    before = texts[first - 1] if first else ""
+    return not before.rstrip().endswith(("(", "[", ",", "=", "+"))
+
+
+def _inside(texts: list[str]) -> set[int]:
+    """The lines that begin in a triple-quoted string, if the first does not."""
+    found, inside = set(), False
+    for n, text in enumerate(texts):
+        if inside:
+            found.add(n)
+        inside ^= len(_TRIPLE.findall(text)) % 2 == 1
+    return found
 
 
 def _is_statement(text: str) -> bool:
