@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from harness.cli import triples
 from harness.cli.common import JSON_OPTION
 
-app = typer.Typer(help="Make instances to train and test on.", no_args_is_help=True)
+app = typer.Typer(help="Make instances and training rows.", no_args_is_help=True)
+app.command("triples")(triples.triples)
 
 
 @app.command()

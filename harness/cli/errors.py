@@ -3,6 +3,7 @@
 from harness.agents import AgentConfigError
 from harness.agents.base import EndpointFailure
 from harness.config import ConfigError
+from harness.datagen.triples_gate import TriplesError
 from harness.environments.errors import ImageError
 from harness.environments.recipe import RecipeError
 from harness.grading.eval_script import EvalScriptError
@@ -37,4 +38,5 @@ USER_ERRORS = (
     RunBusyError,
     SandboxFailure,
     SuiteError,
+    TriplesError,
 )

@@ -4,13 +4,11 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict
+from typing import Any, Self, TypedDict
 
 SCHEMA_VERSION = 1
 METADATA_KEY = b"swe_harness"
 _FLUSH_BYTES = 16 * 1024 * 1024
-
-PIState = Literal["given", "empty", "blanked"]
 
 
 class TripleRow(TypedDict):
@@ -23,9 +21,9 @@ class TripleRow(TypedDict):
     run: str
     seed: int
     turn: int
-    source: str
-    tier: str
-    pi_state: PIState
+    pi_source: str
+    pi_tier: str
+    pi_state: str
     pi_text: str
     pi_tokens: int
     state: str
@@ -55,8 +53,8 @@ FIELDS: dict[str, str] = {
     "run": "Name of the run that the trajectory is of.",
     "seed": "Of the attempt.",
     "turn": "The model call that is the action, from 1; the state is before it.",
-    "source": "The PI source.",
-    "tier": "`deployable` or `oracle`.",
+    "pi_source": "The PI source.",
+    "pi_tier": "`deployable` or `oracle`.",
     "pi_state": "`given`; `empty`: the source has none here; `blanked`: taken away by the share.",
     "pi_text": "The PI; empty unless `pi_state` is `given`.",
     "pi_tokens": "Of `pi_text`, as the record's tokenizer counts.",

@@ -32,11 +32,16 @@ DUPLICATE = "duplicate"  # the same state and action as an earlier row
 
 @dataclass(frozen=True)
 class ExpertState:
-    """A state with an expert action, without its tokens."""
+    """A state with an expert action, without its tokens.
+
+    `number` is that of the call in its turn, from 0. `key` is equal for equal actions after
+    equal answers, so in all likelihood for equal states.
+    """
 
     turn: int
     target: Target
     edits: EditLog
+    number: int
     key: str
 
 
@@ -59,6 +64,7 @@ def expert_states(
     """
     events = read_events(attempt / "events.jsonl")
     replay = EditReplay(events)
+    said = hashlib.sha256()
     outcomes = _outcomes(events)
     for row in _light_calls(attempt / "calls.parquet"):
         if row["purpose"] != "agent" or (row["turn"] is None and row["status"] == "answered"):
@@ -75,8 +81,10 @@ def expert_states(
             else:
                 replay.advance(turn)
                 yield from _of_turn(
-                    turn, answer, replay, outcomes.get(turn, []), gold, min_similarity
+                    turn, answer, replay, outcomes.get(turn, []), gold, min_similarity, said
                 )
+            if answer is not None:
+                said.update(answer.text.encode(errors="replace"))
 
 
 def heavy_calls(attempt: Path, turns: Collection[int]) -> dict[int, Heavy]:
@@ -116,6 +124,7 @@ def _of_turn(
     outcomes: Sequence[bool],
     gold: Sequence[GoldFile],
     min_similarity: float,
+    said: "hashlib._Hash",
 ) -> Iterator[ExpertState | str]:
     shells = deepcopy(replay.shells)  # the events of the turn run in them again
     reasons: list[str] = []
@@ -135,8 +144,9 @@ def _of_turn(
             else:
                 action = result.answer.calls[result.call]
                 text = result.answer.text[: action.end]
-                key = hashlib.sha256(f"{turn}\0{number}\0{text}".encode(errors="replace"))
-                found.append(ExpertState(turn, result, replay.edits, key.hexdigest()))
+                key = said.copy()
+                key.update(f"{number}\0{text}".encode(errors="replace"))
+                found.append(ExpertState(turn, result, replay.edits, number, key.hexdigest()))
     if found:
         yield from found
     else:  # the reason that came nearest to an expert action

@@ -130,7 +130,7 @@ def _manifest(
     return FilterManifest(
         strict=strict,
         rules=rules,
-        own_rules=tuple(rule for rule in rules if rule not in CHOP_RULES),
+        own_rules=tuple(rule for rule in rules if rule not in CHOP_RULES + SAFETY_RULES),
         train=train,
         evaluation=evaluation,
         kept_rows=len(kept),

@@ -18,7 +18,7 @@ class FilterError(ValueError):
 class Rule(StrEnum):
     """Why a row is rejected, in the order in which the rules are asked.
 
-    The first three of `CHOP_RULES` are the protocol; the others are this project's own.
+    `CHOP_RULES` are the protocol; `SAFETY_RULES` are always asked; the rest are this project's own.
     """
 
     INVALID_ROW = "invalid_row"  # no instance id, repository, base commit or gold patch
@@ -83,7 +83,9 @@ class FilterManifest(Record):
     filter: str = Field(FILTER_VERSION, description="Name and version of the rules.")
     strict: bool
     rules: tuple[Rule, ...] = Field(description="Rules that were asked, in this order.")
-    own_rules: tuple[Rule, ...] = Field(description="Those of them that CHOP App. D.6 lacks.")
+    own_rules: tuple[Rule, ...] = Field(
+        description="Those of them that are this project's own and can be left out."
+    )
     train: FilterInput
     evaluation: FilterInput
     kept_rows: int = Field(ge=0)
