@@ -1,5 +1,6 @@
 """Does any oracle field reach a student? Canaries that were planted in them are searched for."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +27,10 @@ PI_FIELDS = {
     "next_file": frozenset({"patch"}),
     "test_manifest": frozenset({"test_patch", "FAIL_TO_PASS", "PASS_TO_PASS"}),
 }
-PI_COLUMNS = frozenset({"pi", "pi_text", "text"})
+PI_COLUMNS = frozenset({"pi_text", "text"})
 SOURCE_COLUMNS = ("pi_source", "source")
+TARGET_COLUMN = "completion"
+STATE_COLUMN = "state"
 _SHOWN = 100
 _LISTED = 2000
 
@@ -35,12 +38,13 @@ _LISTED = 2000
 def check(inputs: AuditInputs) -> Check:
     """Search runs, PI and training rows for the ledger's canaries; any sighting is a leak.
 
-    One place is allowed: the PI text of a training instance, for the fields that its source is
-    made of (gold_patch and next_file: `patch`; test_manifest: the tests), and that instance's own
-    canary. State, action and every other column are not, whatever the tier. A run that a script
-    played from the gold patch has the `patch` canary by design: a note. Inconclusive when
-    something was not made from the planted copy, so that finding nothing shows nothing. Without a
-    ledger, distinctive lines of the patches are searched in prompts. Raises LedgerError.
+    Allowed are, of a training instance and its own canaries only: in PI text, those of the fields
+    that its source is made of (gold_patch, next_file: `patch`; test_manifest: the tests); in a
+    training row's action, which is the gold patch's, `patch`. Where a script played the gold patch,
+    as a rehearsal does, `patch` in the run is by design, and in a state where the agent wrote it
+    before it was shown it: a note. Inconclusive when something was not made from the planted copy, so that finding
+    nothing shows nothing. Without a ledger, distinctive lines of the patches are searched in
+    prompts. Raises LedgerError.
     """
     runs = list(dict.fromkeys((*inputs.runs, *inputs.control_runs.values())))
     if not (runs or inputs.pi or inputs.triples):
@@ -104,11 +108,12 @@ class _Search:
     def _rows(self, places: Iterator[Place], file: str, evaluation: Any) -> None:
         confirmed = False
         for place in places:
-            if _allowed(place, evaluation):
+            own = _own_training_row(place, evaluation)
+            if own and _expected(place):
                 confirmed = True
                 self._note(self.expected, place)
             else:
-                self._note(self.leaks, place)
+                self._note(self.played if own and _written_by_agent(place) else self.leaks, place)
         if not confirmed:
             self.unplanted.append(file)
 
@@ -159,13 +164,35 @@ class _Search:
         }
 
 
-def _allowed(place: Place, evaluation: Any) -> bool:
+def _own_training_row(place: Place, evaluation: Any) -> bool:
     planted, row = place.sighting.planted, place.row or {}
-    if planted is None or place.column not in PI_COLUMNS or planted.instance_id in evaluation:
+    if planted is None or planted.instance_id in evaluation:
         return False
+    return bool(row.get("instance_id") == planted.instance_id)
+
+
+def _expected(place: Place) -> bool:
+    planted, row = place.sighting.planted, place.row or {}
+    assert planted is not None
+    if place.sink is Sink.TRIPLES and place.column == TARGET_COLUMN:
+        return planted.field == "patch"
     source = next((row[name] for name in SOURCE_COLUMNS if row.get(name)), "")
-    own = row.get("instance_id") == planted.instance_id
-    return own and planted.field in PI_FIELDS.get(str(source), frozenset())
+    fields = PI_FIELDS.get(str(source), frozenset())
+    return place.column in PI_COLUMNS and planted.field in fields
+
+
+def _written_by_agent(place: Place) -> bool:
+    """Whether the agent wrote the `patch` canary of a state before it was shown it: it cannot have
+    guessed it, so it plays the gold patch."""
+    planted, row = place.sighting.planted, place.row or {}
+    if place.column != STATE_COLUMN or planted is None or planted.field != "patch":
+        return False
+    try:
+        messages = json.loads(row[STATE_COLUMN])["messages"]
+        first = next(each for each in messages if planted.canary in json.dumps(each))
+        return bool(first["role"] == "assistant")
+    except (ValueError, RecursionError, LookupError, TypeError, StopIteration):
+        return False
 
 
 def _plays_gold(run: Path) -> bool:

@@ -25,7 +25,7 @@ from harness.leakage.inputs import AuditInputs
 from harness.leakage.material import AuditError, evaluation_instances, not_run
 from harness.records import Budget, Instance, Record
 from harness.records.cache import cache_root
-from harness.scoring.intervals import bootstrap_mean
+from harness.scoring.intervals import bootstrap_mean, wilson
 
 NAME = "contamination"
 QUESTION = "Can the student complete gold patches of the evaluation by heart?"
@@ -33,6 +33,7 @@ QUESTION = "Can the student complete gold patches of the evaluation by heart?"
 MARGIN = 0.10  # of the hidden n-grams; what an interval must stay below to pass
 VERBATIM = 0.8  # of an instance's hidden n-grams, to name it
 _FEWEST = 5
+_FEWEST_TO_PASS = 20  # with fewer, even none by heart leaves one in six open
 _MAX_TOKENS = 400
 _CALL_SECONDS = 300.0
 _VERSION = "1"
@@ -67,8 +68,9 @@ def check(inputs: AuditInputs) -> Check:
     alone. The score is the share of the hidden added lines' 5-grams that the prompt has not.
     Fails when the interval of the mean difference is above 0 and its value at least `MARGIN`, or
     when an instance is reproduced though its control is not; passes when the interval is below
-    `MARGIN`. Knowing the project's interfaces by name helps, too: read the examples. Answers are
-    kept in the cache, so that an interrupted check goes on. Raises AuditError, EndpointFailure.
+    `MARGIN`, of 20 patches or more. Knowing the project's interfaces by name helps, too: read the
+    examples. Answers are kept in the cache, so that an interrupted check goes on. Raises
+    AuditError, EndpointFailure.
     """
     if inputs.endpoint is None:
         return not_run(NAME, QUESTION, "endpoint (base URL of the student)")
@@ -188,7 +190,8 @@ def _checked(pairs: list[Pair], figures: dict[str, Any], inputs: AuditInputs) ->
         pair for pair in pairs if pair.original.contained >= VERBATIM > 2 * pair.control.contained
     ]
     failed = bool(by_heart) or (gain.low > 0 and gain.value >= MARGIN)
-    status = Status.PASSED if gain.high < MARGIN else Status.INCONCLUSIVE
+    enough = len(pairs) >= _FEWEST_TO_PASS and gain.high < MARGIN
+    status = Status.PASSED if enough else Status.INCONCLUSIVE
     said = f"{gain.value:+.1%} [{gain.low:+.1%}, {gain.high:+.1%}]"
     findings = list(_findings(pairs, by_heart, said, inputs)) if failed else []
     return Check(
@@ -203,6 +206,7 @@ def _checked(pairs: list[Pair], figures: dict[str, Any], inputs: AuditInputs) ->
             "control": _mean([pair.control.contained for pair in pairs]),
             "difference": gain.model_dump(mode="json"),
             "by heart": [pair.instance_id for pair in by_heart],
+            "share by heart": wilson(len(by_heart), len(pairs)).model_dump(mode="json"),
         },
     )
 

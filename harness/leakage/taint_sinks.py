@@ -10,6 +10,7 @@ from typing import Any
 from harness.environments.lint.archives import TooLargeError, members
 from harness.leakage.taint import Scanner, Sighting
 from harness.records import RunFolder
+from harness.suites.errors import SuiteError
 from harness.suites.rows import Unreadable, read_rows
 
 _BLOCK = 1024 * 1024
@@ -100,14 +101,34 @@ def line_places(scanner: Scanner, path: Path, sink: Sink) -> Iterator[Place]:
 
 
 def row_places(scanner: Scanner, path: Path, sink: Sink) -> Iterator[Place]:
-    """The sightings in rows of JSONL or Parquet, by row and column."""
-    for number, row in read_rows(path):
+    """The sightings in rows of JSONL or Parquet, by row and column; numbers are not read.
+
+    Raises SuiteError for a file that cannot be read.
+    """
+    for number, row in _text_columns(path) if path.suffix == ".parquet" else read_rows(path):
         if isinstance(row, Unreadable) or not isinstance(row, dict):
             continue
         for column, value in row.items():
             text = value if isinstance(value, str) else json.dumps(value, default=str)
             for sighting in _in_blocks(scanner, text.encode(errors="replace")):
                 yield Place(sink, str(path), f"row {number}", sighting, row=row, column=column)
+
+
+def _text_columns(path: Path) -> Iterator[tuple[int, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            kinds = {each.name: str(each.type) for each in file.schema_arrow}
+            columns = [name for name, kind in kinds.items() if "string" in kind or "json" in kind]
+            for batch in file.iter_batches(batch_size=256, columns=columns):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (pa.ArrowException, OSError) as error:
+        raise SuiteError(f"{path}: damaged after row {number}: {error}") from None
 
 
 def _located(
