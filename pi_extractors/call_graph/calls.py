@@ -1,6 +1,9 @@
 """Calls: what they return, what they pass, and who makes them."""
 
+from typing import Any
+
 from pi_extractors.call_graph.annotations import Annotations
+from pi_extractors.call_graph.repository import is_test
 from pi_extractors.call_graph.summary import CLASS, CallRow, Expr, Scope
 from pi_extractors.call_graph.values import (
     EXTERNAL,
@@ -22,7 +25,7 @@ from pi_extractors.call_graph.values import (
 )
 
 MAX_FRAMES = 4
-MAX_CALLERS = 40
+MAX_CALLERS = 30
 MAX_CALLING_FILES = 12
 MAX_INDIRECT = 80
 MAX_PASSED = 8
@@ -203,8 +206,11 @@ class Calls(Annotations):
                 break
         return distinct(found)
 
-    def callers(self, path: str, scope: int) -> list[tuple[str, CallRow, int]]:
+    def callers(self, path: str, scope: int) -> tuple[Any, ...]:
         """Call sites that may run a function, and how many parameters are bound beforehand."""
+        return self.memo(("callers", path, scope), lambda: tuple(self._callers(path, scope)))
+
+    def _callers(self, path: str, scope: int) -> list[Any]:
         outline = self.file(path).outlines[scope]
         names = {outline.name}
         if outline.name in ("__init__", "__new__") and outline.parent > 0:
@@ -212,23 +218,34 @@ class Calls(Annotations):
         elif outline.name == "__call__":
             return []
         found: list[tuple[str, CallRow, int]] = []
+        tried = 0
         for file in self.calling_files(path, names):
-            rows = self.file(file).calls
-            direct = [row for row in rows if row.name in names]
-            indirect = []
+            rows = [rows for name in sorted(names) for rows in self.calls_of(file, name)]
             if file == path:
-                indirect = [row for row in rows if row.name not in self.repository.defined]
-            if len(indirect) > MAX_INDIRECT:
-                indirect = []
-            for row in [*direct[:MAX_CALLERS], *indirect]:
-                if not row.args and not row.keywords:
-                    continue
+                rows += self.indirect(path)
+            for row in rows:
+                if tried >= MAX_CALLERS:
+                    return found
+                tried += 1
                 skip = self.runs(row, Frame(file, row.scope), path, scope)
                 if skip is not None:
                     found.append((file, row, skip))
-                if len(found) >= MAX_CALLERS:
-                    return found
         return found
+
+    def calls_of(self, file: str, name: str) -> list[CallRow]:
+        """The calls in a file that pass something to what has a name."""
+        content = self.file(file)
+        rows = [content.calls[at] for at in content.named.get(name, ())]
+        return [row for row in rows if row.args or row.keywords]
+
+    def indirect(self, path: str) -> list[CallRow]:
+        """Calls of what has another name than any definition, unless there are many."""
+        named = self.file(path).named
+        defined = self.repository.defined
+        names = [name for name in named if name not in defined]
+        if sum(len(named[name]) for name in names) > MAX_INDIRECT:
+            return []
+        return [row for name in names for row in self.calls_of(path, name)]
 
     def constructor_names(self, cls: Class) -> set[str]:
         names = {self.file(cls.path).outlines[cls.scope].name}
@@ -243,6 +260,8 @@ class Calls(Annotations):
         paths = self.repository.paths
         files = {paths[at] for name in names for at in self.repository.called.get(name, ())}
         files.discard(path)
+        if not is_test(path):
+            files = {one for one in files if not is_test(one)}
         parts = path.split("/")
 
         def distance(other: str) -> tuple[int, str]:

@@ -14,6 +14,7 @@ from pi_extractors.call_graph.values import (
     External,
     Frame,
     Function,
+    Given,
     Instance,
     Module,
     Thunk,
@@ -22,11 +23,10 @@ from pi_extractors.call_graph.values import (
     distinct,
 )
 
-FUEL = 4000
+FUEL = 2000
 """Evaluations that one question may cost."""
 MAX_DEPTH = 45
-MAX_VALUES = 10
-"""More than these are as good as unknown."""
+MAX_NESTING = 120
 NEVER = 1 << 30
 
 
@@ -45,6 +45,8 @@ class Core:
         self._active: dict[Any, int] = {}
         self._cut = NEVER
         self._fuel = 0
+        self._nesting = 0
+        self._topic: Frame | None = None
         self._tags: dict[str, Callable[[list[Any], Frame], Values]] = {
             "n": self.local_name,
             "g": self.free_name,
@@ -56,6 +58,7 @@ class Core:
             "t": self.sequence,
             "d": self.mapping,
             "o": lambda e, frame: self.any_of(e[1], frame),
+            "*": lambda e, frame: self.each(self.expr(e[1], frame), self.elements),
             "s": lambda e, frame: self.subscript(e[1], e[2], frame),
             "sl": self.slice,
             "f": self.scope_value,
@@ -78,10 +81,12 @@ class Core:
             "op": self.operated,
         }
 
-    def question(self, ask: Callable[[], Values]) -> Values:
-        """Answer one question within the bounds."""
+    def question(self, ask: Callable[[], Values], topic: Frame) -> Values:
+        """Answer one question within the bounds; questions of one topic share partial answers."""
         self._fuel = FUEL
-        self._partial.clear()
+        if topic != self._topic:
+            self._partial.clear()
+        self._topic = topic
         self._cut = NEVER
         return ask()
 
@@ -114,7 +119,14 @@ class Core:
         """What an expression may be; empty when nothing is known."""
         if not expr:
             return ()
-        return self._tags[expr[0]](expr, frame)
+        if self._nesting >= MAX_NESTING:
+            self._cut = -1
+            return ()
+        self._nesting += 1
+        try:
+            return self._tags[expr[0]](expr, frame)
+        finally:
+            self._nesting -= 1
 
     def any_of(self, several: Iterable[Expr], frame: Frame) -> Values:
         values: list[Value] = []
@@ -255,9 +267,11 @@ class Core:
         ]
         return tuple(fitting) or wanted
 
-    def force(self, thunk: Any) -> Values:
+    def force(self, thunk: Thunk | Given) -> Values:
         """Evaluate what was put off."""
-        return self.expr(thunk.expr, thunk.frame) if isinstance(thunk, Thunk) else thunk.values
+        if not isinstance(thunk, Thunk):
+            return thunk.values
+        return self.memo(thunk, lambda: self.expr(thunk.expr, thunk.frame))
 
     # Implemented by the layers above.
 

@@ -10,8 +10,10 @@ from pi_extractors.call_graph.summary import CALL, CALLBACK, ITERATION, LAMBDA, 
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-MAX_DEPTH = 60
+MAX_DEPTH = 40
 """Expressions nested more deeply are read on their own: their calls count, their values do not."""
+LONGEST_CHAIN = 20
+"""Operators of a chain whose values are followed."""
 
 DUNDERS = {
     "+": "__add__",
@@ -200,6 +202,7 @@ class ExpressionReader:
             if left is None:
                 break
             node = left
+        skipped = set(chain[:-LONGEST_CHAIN])
         pushed = 0
         value = self.expr(node)
         previous = node
@@ -211,6 +214,8 @@ class ExpressionReader:
                 self.narrow(previous)
             right = self.expr(at.child_by_field_name("right"))
             previous = at.child_by_field_name("right") or at
+            if at in skipped:
+                continue
             if at.type == "boolean_operator":
                 value = ["o", [value, right]]
             else:

@@ -1,11 +1,9 @@
 """One file's text to its summary, by tree-sitter; parts that do not parse cost only themselves."""
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from pi_extractors.call_graph.collection import no_collection
 from pi_extractors.call_graph.flow import Environment
 from pi_extractors.call_graph.literals import first_line
 from pi_extractors.call_graph.statements import StatementReader
@@ -31,21 +29,9 @@ PROPERTY_PARTS = frozenset({"setter", "deleter", "getter"})
 def summarise(text: str) -> Summary:
     """Read a file's text."""
     source = text.encode("utf-8", "replace")
-    with _no_collection():
+    with no_collection():
         tree = _parser().parse(source)
         return _FileReader(source, text).read(tree.root_node)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Millions of small objects that all stay alive: collecting garbage would triple the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @cache

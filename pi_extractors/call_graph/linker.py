@@ -1,11 +1,13 @@
 """The linker: an engine that resolves calls from the summaries alone."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from harness.records.cache import cache_root
 from pi_extractors.base import Snapshot
+from pi_extractors.call_graph.collection import no_collection
 from pi_extractors.call_graph.externals import HIGHER_ORDER, Externals
 from pi_extractors.call_graph.fallback import by_name
 from pi_extractors.call_graph.graph import Call, Symbol, SymbolId
@@ -40,12 +42,12 @@ NAME_CONFIDENCE = 0.3
 LINKER_VERSION = f"1.{VERSION}"
 
 
-class Resolution:
-    """What the linker found for one call: definitions, or that the callee is external."""
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """The calls that the linker finds at a site; `open`: it knows nothing of the callee."""
 
-    def __init__(self, targets: list[tuple[str, int]], external: bool) -> None:
-        self.targets = targets
-        self.external = external
+    calls: list[Call]
+    open: bool
 
 
 class LinkedGraph:
@@ -73,10 +75,13 @@ class LinkedGraph:
     def calls_from(self, scopes: Iterable[SymbolId]) -> Sequence[Call]:
         """The resolved calls in the bodies of definitions and of the lambdas in them."""
         calls: dict[Call, None] = {}
-        for path, scope in self.bodies(scopes):
-            for row in self.rows(path, scope):
-                for call in self.resolved(path, row):
-                    calls[call] = None
+        with no_collection():
+            for path, scope in self.bodies(scopes):
+                for row in self.rows(path, scope):
+                    linked = self.linked(path, row)
+                    calls.update(dict.fromkeys(linked.calls))
+                    for target in by_name(self.evaluator, path, row) if linked.open else ():
+                        calls[self.edge(path, row, target, "name", NAME_CONFIDENCE)] = None
         return ordered(calls)
 
     def bodies(self, symbols: Iterable[SymbolId]) -> list[tuple[str, int]]:
@@ -98,17 +103,10 @@ class LinkedGraph:
         """The call sites of a scope."""
         return [row for row in self.repository.file(path).calls if row.scope == scope]
 
-    def resolved(self, path: str, row: CallRow) -> list[Call]:
-        """The calls that a site makes, by the linker or by name."""
-        resolution = self.resolve(path, row)
-        found = resolution.targets
-        if found:
-            confidence = CONFIDENCE if len(found) == 1 else UNSURE
-            return [self.edge(path, row, one, "linker", confidence) for one in found]
-        if not resolution.external and row.kind == CALL:
-            unique = by_name(self.evaluator, path, row)
-            return [self.edge(path, row, one, "name", NAME_CONFIDENCE) for one in unique]
-        return []
+    def constructor(self, path: str, scope: int) -> tuple[str, int]:
+        """What runs when a class is called: its `__init__` in the repository, or the class."""
+        made = self.evaluator.constructors(Class(path, scope))
+        return (made[0].path, made[0].scope) if made else (path, scope)
 
     def edge(
         self, path: str, row: CallRow, target: tuple[str, int], resolver: str, confidence: float
@@ -118,7 +116,7 @@ class LinkedGraph:
         callee = self.repository.symbol_id(*target)
         return Call(caller, callee, row.line, row.column, resolver, confidence)
 
-    def resolve(self, path: str, row: CallRow) -> Resolution:
+    def linked(self, path: str, row: CallRow) -> Linked:
         """What a site may run, by its callee's value."""
         frame = Frame(path, row.scope)
         evaluator = self.evaluator
@@ -130,14 +128,14 @@ class LinkedGraph:
                     return ()
             return evaluator.expr(row.callee, frame)
 
-        values = evaluator.question(ask)
+        values = evaluator.question(ask, frame)
         targets: dict[tuple[str, int], None] = {}
         for value in values:
             for target in self.targets(value, row.kind):
                 targets[target] = None
-        external = any(isinstance(one, External) for one in values)
-        known = bool(values) and not targets
-        return Resolution(list(targets), external or known)
+        confidence = CONFIDENCE if len(targets) == 1 else UNSURE
+        calls = [self.edge(path, row, one, "linker", confidence) for one in targets]
+        return Linked(calls, row.kind == CALL and not values)
 
     def targets(self, value: Value, kind: int) -> list[tuple[str, int]]:
         """The definitions that run when a value is called, raised or iterated over."""
@@ -155,8 +153,7 @@ class LinkedGraph:
                                 found += self.targets(method, CALL)
             return found
         if isinstance(value, Class):
-            made = [(one.path, one.scope) for one in evaluator.constructors(value)]
-            return made or [(value.path, value.scope)]
+            return [self.constructor(value.path, value.scope)]
         if kind not in (CALL, DECORATOR, CALLBACK):
             return []
         if isinstance(value, Function):
@@ -180,6 +177,11 @@ def ordered(calls: Iterable[Call]) -> list[Call]:
     )
 
 
+def store_folder() -> Path:
+    """Where summaries are kept."""
+    return cache_root() / "call-graph"
+
+
 class Linker:
     """Resolves calls by tree-sitter summaries, without any other tool."""
 
@@ -188,7 +190,7 @@ class Linker:
 
     def __init__(self, folder: Path | None = None) -> None:
         """`folder`: of the store; the user's cache by default."""
-        self._folder = folder or cache_root() / "call-graph"
+        self._folder = folder or store_folder()
 
     def open(self, snapshot: Snapshot) -> LinkedGraph:
         """Index a snapshot; files whose blobs were seen before cost next to nothing."""

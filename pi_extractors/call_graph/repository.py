@@ -6,10 +6,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pi_extractors.base import Snapshot
+from pi_extractors.call_graph.collection import no_collection
 from pi_extractors.call_graph.extract import summarise
 from pi_extractors.call_graph.graph import Symbol, SymbolId
 from pi_extractors.call_graph.source_text import UnreadableSourceError, decode
-from pi_extractors.call_graph.store import Store
+from pi_extractors.call_graph.store import Store, pack
 from pi_extractors.call_graph.summary import CLASS, MODULE, CallRow, Outline, Scope
 from pi_extractors.records import Skipped
 
@@ -29,6 +30,7 @@ class File:
     calls: list[CallRow]
     stores: list[list[Any]]
     old: bool
+    named: dict[str, list[int]]  # calls by the name that they call
 
 
 class Repository:
@@ -88,12 +90,17 @@ class Repository:
 
     def _summarise(self, heads: dict[str, Any]) -> None:
         """Add the heads of the blobs that the store does not have."""
-        fresh: dict[str, tuple[Any, Any]] = {}
+        fresh: dict[str, tuple[bytes, bytes]] = {}
         for path, blob in self.blobs.items():
             if blob in heads:
                 continue
-            fresh[blob] = self._read(path)
-            heads[blob] = fresh[blob][0]
+            head, body = self._read(path)
+            try:
+                fresh[blob] = pack(head), pack(body)
+            except TypeError:
+                head = {"notes": ["is nested too deeply: left out"]}
+                fresh[blob] = pack(head), pack({})
+            heads[blob] = head
             if len(fresh) >= BATCH:
                 self.store.add(fresh)
                 fresh.clear()
@@ -140,13 +147,14 @@ class Repository:
         if path not in self._files:
             outlines = self.outlines(path)
             body = self.store.body(self.blobs[path])
+            named: dict[str, list[int]] = {}
+            with no_collection():
+                calls = [CallRow(*row) for row in body["calls"]]
+                for at, row in enumerate(calls):
+                    named.setdefault(row.name, []).append(at)
+                scopes = [Scope(*row) for row in body["scopes"]]
             self._files[path] = File(
-                outlines,
-                [Scope(*row) for row in body["scopes"]],
-                body["defs"],
-                [CallRow(*row) for row in body["calls"]],
-                body["stores"],
-                body["old"],
+                outlines, scopes, body["defs"], calls, body["stores"], body["old"], named
             )
         return self._files[path]
 
@@ -205,6 +213,12 @@ class Symbols(Mapping[SymbolId, Symbol]):
 
     def __contains__(self, symbol: object) -> bool:
         return isinstance(symbol, str) and bool(self.scopes(SymbolId(symbol)))
+
+
+def is_test(path: str) -> bool:
+    """Whether a file belongs to the tests by its name; `django/test` and `testing` do not."""
+    *folders, name = path.split("/")
+    return "tests" in folders or path.startswith("test/") or name.startswith(("test_", "conftest."))
 
 
 def folder_of(path: str) -> str:

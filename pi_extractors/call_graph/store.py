@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from pi_extractors.call_graph.collection import no_collection
 from pi_extractors.call_graph.summary import VERSION
 
 CHUNK = 500
@@ -62,9 +63,9 @@ class Store:
         ).fetchone()
         return _unpack(row[0]) if row else None
 
-    def add(self, summaries: Mapping[str, tuple[Any, Any]]) -> None:
-        """Heads and bodies by blob."""
-        rows = [(blob, _pack(head), _pack(body)) for blob, (head, body) in summaries.items()]
+    def add(self, summaries: Mapping[str, tuple[bytes, bytes]]) -> None:
+        """Packed heads and bodies by blob."""
+        rows = [(blob, head, body) for blob, (head, body) in summaries.items()]
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.executemany("INSERT OR IGNORE INTO summary VALUES (?, ?, ?)", rows)
         self._connection.execute("COMMIT")
@@ -78,18 +79,18 @@ class Store:
 
     def add_tree(self, identity: str, data: Any) -> None:
         """Keep the index of a tree."""
-        self._connection.execute(
-            "INSERT OR IGNORE INTO tree VALUES (?, ?)", (identity, _pack(data))
-        )
+        self._connection.execute("INSERT OR IGNORE INTO tree VALUES (?, ?)", (identity, pack(data)))
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
 
 
-def _pack(value: Any) -> bytes:
+def pack(value: Any) -> bytes:
+    """Compact bytes of a JSON value; raises TypeError when it is nested too deeply."""
     return zlib.compress(orjson.dumps(value), 1)
 
 
 def _unpack(data: bytes) -> Any:
-    return orjson.loads(zlib.decompress(data))
+    with no_collection():
+        return orjson.loads(zlib.decompress(data))
