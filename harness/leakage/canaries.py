@@ -31,6 +31,7 @@ PI_COLUMNS = frozenset({"pi_text", "text"})
 SOURCE_COLUMNS = ("pi_source", "source")
 TARGET_COLUMN = "completion"
 STATE_COLUMN = "state"
+_SAID = frozenset({"assistant", "action"})
 _SHOWN = 100
 _LISTED = 2000
 
@@ -41,10 +42,10 @@ def check(inputs: AuditInputs) -> Check:
     Allowed are, of a training instance and its own canaries only: in PI text, those of the fields
     that its source is made of (gold_patch, next_file: `patch`; test_manifest: the tests); in a
     training row's action, which is the gold patch's, `patch`. Where a script played the gold patch,
-    as a rehearsal does, `patch` in the run is by design, and in a state where the agent wrote it
-    before it was shown it: a note. Inconclusive when something was not made from the planted copy, so that finding
-    nothing shows nothing. Without a ledger, distinctive lines of the patches are searched in
-    prompts. Raises LedgerError.
+    as a rehearsal does, `patch` is a note where the agent wrote it before it was shown it.
+    Inconclusive when something was not made from the planted copy, so that finding nothing shows
+    nothing. Without a ledger, distinctive lines of the patches are searched in prompts. Raises
+    LedgerError.
     """
     runs = list(dict.fromkeys((*inputs.runs, *inputs.control_runs.values())))
     if not (runs or inputs.pi or inputs.triples):
@@ -100,9 +101,16 @@ class _Search:
         if not any(self.ledger.carried_by(instance) for instance in instances):
             self.unplanted.append(str(run))
         by_design = _plays_gold(run)
+        written: set[tuple[str, str]] = set()
         for place in run_places(scanner, run):
             planted = place.sighting.planted
             own = by_design and planted is not None and planted.field == "patch"
+            if own and planted is not None:
+                attempt = (str(Path(place.file).parent), planted.canary)
+                if place.sink is Sink.ANSWER or (place.row or {}).get("kind") in _SAID:
+                    written.add(attempt)
+                shown = place.sink in (Sink.PROMPT, Sink.EVENTS)
+                own = not shown or attempt in written
             self._note(self.played if own else self.leaks, place)
 
     def _rows(self, places: Iterator[Place], file: str, evaluation: Any) -> None:

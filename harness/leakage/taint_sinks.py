@@ -138,10 +138,19 @@ def _located(
     for line, text in enumerate(block.split(b"\n"), start=number):
         for sighting in scanner.scan(text):
             left.pop(sighting.planted.canary if sighting.planted else "", None)
-            yield Place(sink, file, str(line), sighting)
+            yield Place(sink, file, str(line), sighting, row=_row(text))
     last = number + block.count(b"\n")
     for sighting in left.values():  # over several lines
         yield Place(sink, file, f"{number}-{last}", sighting)
+
+
+def _row(text: bytes) -> dict[str, Any] | None:
+    """What a line says as JSON, if it does."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _packed(scanner: Scanner, path: Path) -> Iterator[Place]:
