@@ -75,7 +75,7 @@ class TestTree:
         """What a file defines; nothing for a file that cannot be read."""
         if path not in self._outlines:
             content = self._changed.get(path, b"")
-            if path not in self._changed and path in self._snapshot.files:
+            if path not in {*self._changed, *self._removed} and path in self._snapshot.files:
                 content = self._snapshot.read(path)
             self._outlines[path] = outline(content)
         return self._outlines[path]

@@ -133,10 +133,15 @@ def _cases(failing: Mapping[str, Found | None]) -> dict[Found, str]:
         if found and (text := parse_id(test_id).parameters):
             parameters.setdefault(found, []).append(text.replace("\n", " ")[:_MAX_CASE])
     return {
-        found: f"# fails with {', '.join(texts[:_MAX_CASES])}"
+        found: f"{_indent(found)}# fails with {', '.join(texts[:_MAX_CASES])}"
         + (f" and {len(texts) - _MAX_CASES} more\n" if len(texts) > _MAX_CASES else "\n")
         for found, texts in parameters.items()
     }
+
+
+def _indent(found: Found) -> str:
+    text = found.function.text
+    return text[: len(text) - len(text.lstrip())]
 
 
 def _without(tests: Mapping[str, Found | None]) -> list[str]:

@@ -90,11 +90,11 @@ def test_identity_is_of_paths_and_contents_alone(make: Make, tmp_path: Path) -> 
         assert MemorySnapshot(other).identity != snapshot.identity
 
 
-@pytest.mark.parametrize("path", ["nothing.py", "a", "", "../b.py", "/etc/passwd", "a/../b.py"])
-def test_other_paths_are_not_read(make: Make, tmp_path: Path, path: str) -> None:
+def test_other_paths_are_not_read(make: Make, tmp_path: Path) -> None:
     snapshot = make(tmp_path, FILES)
-    with pytest.raises(ExtractionError, match="not a file of the snapshot"):
-        snapshot.read(path)
+    for path in ("nothing.py", "a", "", "../b.py", "/etc/passwd", "a/../b.py"):
+        with pytest.raises(ExtractionError, match="not a file of the snapshot"):
+            snapshot.read(path)
 
 
 @pytest.mark.parametrize(
