@@ -70,7 +70,8 @@ def fit_blocks(
         block = blocks[place]
         cost = counter.count(block.text + "\n") + _heads_cost(block, paid, counter)
         if cost > room and (block.divisible or not kept):
-            part = _first_lines(block, room - _heads_cost(block, paid, counter), counter)
+            least = _LEAST_LINES if kept else 1
+            part = _first_lines(block, room - _heads_cost(block, paid, counter), least, counter)
             if part is None:
                 continue
             block, cost = part, room
@@ -143,13 +144,13 @@ def _heads_cost(block: Block, paid: set[tuple[str, ...]], counter: TokenCounter)
     return counter.count("\n".join((*fresh, ""))) if fresh else 0
 
 
-def _first_lines(block: Block, room: int, counter: TokenCounter) -> Block | None:
-    """As many first lines as fit; None when that is too little to be of use."""
+def _first_lines(block: Block, room: int, least: int, counter: TokenCounter) -> Block | None:
+    """As many first lines as fit; None when these are fewer than `least`."""
     lines = block.text.split("\n")
     kept = _most(
         len(lines) - 1, lambda number: counter.count("\n".join((*lines[:number], ""))) <= room
     )
-    if kept < max(1, min(_LEAST_LINES, len(lines) - 1)):
+    if kept < least:
         return None
     return Block("\n".join(lines[:kept]), block.rank, block.heads, divisible=True)
 
