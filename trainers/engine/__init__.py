@@ -1,0 +1,1 @@
+"""The training engine: one step for every method, on one process or many."""

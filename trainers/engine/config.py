@@ -1,0 +1,138 @@
+"""The configuration of a training: what `python -m trainers.train CONFIG.yaml` reads.
+
+Defaults are those of the paper for SWE-bench where it gives them. Source: CHOP Table 27, App. D.2.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from harness.records.base import Record
+from trainers.methods.base import Role
+from trainers.methods.registry import AnyMethod
+
+SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+DType = Literal["float32", "bfloat16"]
+
+
+def _no_head(targets: tuple[str, ...]) -> tuple[str, ...]:
+    for name in targets:
+        if name in ("lm_head", "embed_tokens"):
+            raise ValueError(f"{name} has to stay as it is: losses project with it in chunks")
+    return targets
+
+
+class LoraSettings(Record):
+    """A LoRA adapter. Without one, all weights are trained."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32, gt=0)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    targets: Annotated[tuple[str, ...], AfterValidator(_no_head)] = SEVEN
+    start: Path | None = Field(None, description="An adapter folder to start from (peft's format).")
+
+
+class StudentSettings(Record):
+    """Who learns."""
+
+    model: str = Field(description="A shipped name, a folder, or a hub id like org/name@revision.")
+    dtype: DType = Field("bfloat16", description="Of frozen weights and of the arithmetic.")
+    adapter: LoraSettings | None = LoraSettings()
+    activation_checkpointing: bool = True
+
+
+class FrozenSettings(Record):
+    """A model that is asked and not trained."""
+
+    model: str
+    dtype: DType = "bfloat16"
+    adapter: Path | None = Field(None, description="An adapter folder on top of it.")
+    cache: Path | None = Field(
+        None, description="Keep its hidden states here: hidden size × 2 or 4 bytes a sampled token."
+    )
+
+
+class DataSettings(Record):
+    """Runs of `harness eval`, or folders of runs, by who sampled them."""
+
+    student_runs: tuple[Path, ...] = ()
+    teacher_runs: tuple[Path, ...] = ()
+    max_tokens: int = Field(40_960, ge=2, description="Longer sequences are cut.")
+
+
+class BatchSettings(Record):
+    """What a step sees, whatever the number of processes."""
+
+    trajectories: int = Field(32, ge=1)
+    row_tokens: int = Field(
+        4096, ge=1, description="Short sequences share a forward pass up to here."
+    )
+    chunk: int = Field(512, ge=1, description="Tokens whose logits are held at a time.")
+
+
+class OptimiserSettings(Record):
+    """AdamW, and how its learning rate goes."""
+
+    steps: int = Field(ge=1)
+    learning_rate: float = Field(2e-6, gt=0, description="At its peak.")
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warm_up_steps: int = Field(0, ge=0)
+    final_share: float = Field(0.0, ge=0, le=1, description="Of the peak, at the end.")
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = Field(0.1, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+
+
+class CheckpointSettings(Record):
+    """How often a training can be continued from."""
+
+    every: int = Field(50, ge=1, description="Steps.")
+    keep: int = Field(2, ge=1)
+
+
+class GuardSettings(Record):
+    """When a training stops by itself; a loss or gradient that is no number always stops it."""
+
+    factor: float = Field(
+        10.0, gt=1, description="A loss above this times max(1 nat, the largest of the window)."
+    )
+    window: int = Field(50, ge=1, description="Steps; the guard rests until they are full.")
+
+
+class TrainSettings(Record):
+    """A training, from runs to an adapter or a model."""
+
+    out: Path
+    method: AnyMethod
+    student: StudentSettings
+    teacher: FrozenSettings | None = None
+    rollout: FrozenSettings | None = Field(
+        None, description="The model that sampled student_runs, for importance ratios."
+    )
+    data: DataSettings
+    batch: BatchSettings = BatchSettings()
+    optimiser: OptimiserSettings
+    checkpoints: CheckpointSettings = CheckpointSettings()
+    guards: GuardSettings = GuardSettings()
+    seed: int = Field(0, ge=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    sharding: Literal["none", "fsdp"] = Field(
+        "none", description="With torchrun: every process has all weights, or a shard of them."
+    )
+
+    @model_validator(mode="after")
+    def _has_what_the_method_needs(self) -> "TrainSettings":
+        for role in self.method.roles:
+            if self.frozen(role) is None:
+                raise ValueError(
+                    f"method {self.method.name} needs a {role} model: add the key `{role}:` with "
+                    "`model:` below it"
+                )
+        if not self.data.student_runs and not self.data.teacher_runs:
+            raise ValueError("no data: give data.student_runs or data.teacher_runs")
+        return self
+
+    def frozen(self, role: Role) -> FrozenSettings | None:
+        """The model that has a role."""
+        return {Role.TEACHER: self.teacher, Role.ROLLOUT: self.rollout}[role]

@@ -1,0 +1,25 @@
+"""What stops a training. Each text names the file and what would mend it."""
+
+
+class TrainingError(Exception):
+    """Something that the user can mend."""
+
+
+class ConfigError(TrainingError, ValueError):
+    """A configuration is not usable."""
+
+
+class MismatchError(TrainingError, ValueError):
+    """Models, tokenisers, adapters or data that do not belong together."""
+
+
+class CheckpointError(TrainingError, OSError):
+    """A checkpoint cannot be written, or is not what was written."""
+
+
+class DivergedError(TrainingError, ArithmeticError):
+    """The loss is no number any more, or far from what it was; the batch is saved."""
+
+
+class BusyError(TrainingError, RuntimeError):
+    """Another process trains into the same folder."""

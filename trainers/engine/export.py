@@ -1,0 +1,58 @@
+"""What a training leaves: an adapter in peft's format or a model folder, and its card."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors.torch import save_file
+from torch import nn
+
+from trainers.engine.config import TrainSettings
+from trainers.engine.networks import ADAPTER_FILE, BASE_KEY, Network
+from trainers.engine.ranks import Ranks, whole
+
+_TEXT = ("*.json", "*.jinja", "*.txt", "*.model", "LICENSE*")
+
+
+def export(
+    network: Network,
+    parameters: Mapping[str, nn.Parameter],
+    settings: TrainSettings,
+    card: str,
+    ranks: Ranks,
+) -> Path:
+    """Write `final/`, for peft, transformers and vLLM to load; every rank has to call it.
+
+    An adapter's file names the base weights that it belongs to. card: `training.json`.
+    """
+    folder = settings.out / "final"
+    weights = {name.removeprefix("model."): whole(each) for name, each in parameters.items()}
+    if not ranks.first:
+        return folder
+    draft = settings.out / "final.draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    if isinstance(network.model, PeftModel):
+        config = network.model.peft_config["default"]
+        config.base_model_name_or_path = settings.student.model
+        config.inference_mode = True
+        config.save_pretrained(str(draft))
+        found = get_peft_model_state_dict(network.model, state_dict=weights)
+        facts = {"format": "pt", BASE_KEY: network.source.weights_sha256}
+        save_file(found, draft / ADAPTER_FILE, metadata=facts)
+    else:
+        for pattern in _TEXT:
+            for path in network.source.folder.glob(pattern):
+                if not path.name.endswith(".safetensors.index.json"):
+                    shutil.copyfile(path, draft / path.name)
+        dtype = getattr(torch, settings.student.dtype)
+        network.causal.config.dtype = dtype
+        network.causal.save_pretrained(
+            draft, state_dict={name: each.to(dtype) for name, each in weights.items()}
+        )
+    (draft / "training.json").write_text(card, encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.rename(folder)
+    return folder

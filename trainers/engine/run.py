@@ -1,0 +1,234 @@
+"""A training from its settings: data, models, checks, steps, result."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainers.data.errors import DataError
+from trainers.data.order import Cursor
+from trainers.data.packing import pack
+from trainers.data.runs import RunData, read_runs
+from trainers.data.trajectories import Trajectory
+from trainers.engine.config import TrainSettings
+from trainers.engine.errors import BusyError, MismatchError
+from trainers.engine.export import export
+from trainers.engine.memory import MemoryEstimate, estimate_memory
+from trainers.engine.networks import Network, load_frozen, load_student
+from trainers.engine.ranks import join_ranks, shard
+from trainers.engine.tokenisers import check_ids, check_runs, shared_vocabulary
+from trainers.engine.trainer import Trainer, steps_done
+from trainers.methods.base import Role
+from trainers.teachers.local import LocalTeacher
+
+_FREE = {"out", "checkpoints", "device", "sharding"}  # what may change between start and resume
+
+
+@dataclass(frozen=True)
+class Material:
+    """The trajectories of a training, the student's first, and what was left out of the runs."""
+
+    data: RunData
+    trajectories: list[Trajectory]
+    cursor: Cursor
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training would do."""
+
+    material: Material
+    longest_row: int
+    memory: MemoryEstimate
+    steps_done: int
+
+
+def gather_material(settings: TrainSettings) -> Material:
+    """Read the runs and prepare them for the method. Raises DataError."""
+    keys = {"student": settings.data.student_runs, "teacher": settings.data.teacher_runs}
+    data = RunData()
+    read = [
+        read_runs(settings.data.student_runs, "student", max_tokens=settings.data.max_tokens),
+        read_runs(settings.data.teacher_runs, "teacher", max_tokens=settings.data.max_tokens),
+    ]
+    for part in read:
+        data.trajectories += part.trajectories
+        data.counts += part.counts
+        data.tokenizers |= part.tokenizers
+    if not data.trajectories:
+        left_out = ", ".join(f"{number} {what}" for what, number in sorted(data.counts.items()))
+        given = ", ".join(str(path) for paths in keys.values() for path in paths)
+        raise DataError(f"no trajectory with sampled tokens in {given} ({left_out or 'empty'})")
+    share = settings.method.share
+    used = [one for one in data.trajectories if share is None or _used(one, share)]
+    prepared = settings.method.prepare(used)
+    mine = [one for one in prepared if one.author == "student"]
+    theirs = [one for one in prepared if one.author == "teacher"]
+    if share is None:
+        share = len(mine) / len(prepared)
+    for author, wanted, found in (("student", share > 0, mine), ("teacher", share < 1, theirs)):
+        if wanted and not found:
+            raise DataError(
+                f"method {settings.method.name} trains on trajectories of the {author}, and there "
+                f"is none: give runs in data.{author}_runs"
+            )
+    cursor = Cursor(len(mine), len(theirs), student_share=share, seed=settings.seed)
+    digest = hashlib.sha256("".join(one.sha256 for one in mine + theirs).encode())
+    return Material(data, mine + theirs, cursor, digest.hexdigest())
+
+
+def plan(settings: TrainSettings) -> Plan:
+    """What a training would do, without loading a model."""
+    material = gather_material(settings)
+    rows = pack(material.trajectories, settings.batch.row_tokens)
+    longest = max(sum(len(one.ids) for one in row) for row in rows)
+    memory = estimate_memory(settings, longest)
+    return Plan(material, longest, memory, steps_done(settings.out))
+
+
+def train(settings: TrainSettings, *, skip_damaged: bool = False) -> Path:
+    """Train, or continue, and write the result; the folder where it is.
+
+    Raises TrainingError, DataError and ModelError, each saying what would mend it.
+    """
+    ranks = join_ranks(settings.device)
+    with _alone(settings.out, enabled=ranks.first):
+        ranks.meet()
+        material = gather_material(settings)
+        torch.manual_seed(settings.seed)
+        student = load_student(settings.student, ranks.device)
+        frozen = _load_frozen(settings, ranks.device)
+        _check(settings, material, student, frozen)
+        card = _card(settings, material, student, frozen)
+        if ranks.first:
+            _same_as_before(settings.out / "training.json", card)
+        if settings.sharding == "fsdp":
+            shard(student, student.causal.base_model.layers)
+        teachers = {
+            role: LocalTeacher(network, _cache(settings, role)) for role, network in frozen.items()
+        }
+        trainer = Trainer(
+            settings, student, teachers, material.trajectories, material.cursor, ranks
+        )
+        trainer.run(skip_damaged=skip_damaged)
+        text = json.dumps(card, indent=1)
+        return export(student, trainer.parameters, settings, text, ranks)
+
+
+def _used(one: Trajectory, share: float) -> bool:
+    return share > 0 if one.author == "student" else share < 1
+
+
+def _load_frozen(settings: TrainSettings, device: torch.device) -> dict[Role, Network]:
+    found = {}
+    for role in settings.method.roles:
+        wanted = settings.frozen(role)
+        if wanted is not None:
+            found[role] = load_frozen(wanted.model, wanted.dtype, wanted.adapter, device)
+    return found
+
+
+def _check(
+    settings: TrainSettings,
+    material: Material,
+    student: Network,
+    frozen: Mapping[Role, Network],
+) -> None:
+    shared = shared_vocabulary(student, {role.value: each for role, each in frozen.items()})
+    for network in (student, *frozen.values()):
+        network.vocabulary = shared
+    check_runs(material.data, [student, *frozen.values()])
+    check_ids(material.trajectories, student.head.shape[0], shared)
+    longest = max(material.trajectories, key=lambda one: len(one.ids))
+    for network in (student, *frozen.values()):
+        limit = network.causal.config.max_position_embeddings
+        if len(longest.ids) > limit:
+            raise MismatchError(
+                f"trajectory {longest.name} has {len(longest.ids)} tokens, but model "
+                f"{network.source.name} takes {limit}: set data.max_tokens to {limit} or less"
+            )
+
+
+def _card(
+    settings: TrainSettings,
+    material: Material,
+    student: Network,
+    frozen: Mapping[Role, Network],
+) -> dict[str, Any]:
+    """Everything that decides the result."""
+    return {
+        "schema_version": 1,
+        "settings": settings.model_dump(mode="json", exclude=_FREE),
+        "trajectories": len(material.trajectories),
+        "data_sha256": material.sha256,
+        "student_sha256": student.sha256,
+        **{f"{role}_sha256": network.sha256 for role, network in frozen.items()},
+    }
+
+
+def _same_as_before(path: Path, card: dict[str, Any]) -> None:
+    """Raise MismatchError when a training was started with something else; remember it if not."""
+    if not path.exists():
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps(card, indent=1), encoding="utf-8")
+        draft.replace(path)
+        return
+    before, now = _flat(json.loads(path.read_bytes())), _flat(json.loads(json.dumps(card)))
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise MismatchError(
+                f"{path.parent} holds a training with {key} = {before.get(key)!r}, not "
+                f"{now.get(key)!r}: give that value to continue it, or another `out`"
+            )
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {path: value}
+    return {
+        inner_path: inner
+        for key, each in value.items()
+        for inner_path, inner in _flat(each, f"{path}.{key}" if path else key).items()
+    }
+
+
+def _cache(settings: TrainSettings, role: Role) -> Path | None:
+    wanted = settings.frozen(role)
+    return None if wanted is None else wanted.cache
+
+
+@contextmanager
+def _alone(out: Path, *, enabled: bool) -> Iterator[None]:
+    """Keep other trainings out of a folder. Raises BusyError when one is in it."""
+    out.mkdir(parents=True, exist_ok=True)
+    handle = os.open(out / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        if enabled:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise BusyError(
+            f"another process trains into {out}: wait for it, or give another `out`"
+        ) from None
+    finally:
+        os.close(handle)
+
+
+def machine_memory() -> int:
+    """Bytes of memory that this machine has in all."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def free_disk(path: Path) -> int:
+    """Bytes that the disk of a folder, there or not, has left."""
+    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    return shutil.disk_usage(there).free

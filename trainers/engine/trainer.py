@@ -1,0 +1,234 @@
+"""The training loop: the same step for every method.
+
+A step takes a batch of trajectories, packs them into rows, shares the rows among the ranks, and
+divides the sum of all tokens' losses by their number, once.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from trainers.data.order import Cursor
+from trainers.data.packing import Row, make_row, pack
+from trainers.data.trajectories import Trajectory
+from trainers.engine.checkpoints import Checkpoint, CheckpointFolder, join_state, split_state
+from trainers.engine.config import TrainSettings
+from trainers.engine.errors import CheckpointError, DivergedError
+from trainers.engine.guards import DivergenceGuard
+from trainers.engine.journal import Journal
+from trainers.engine.networks import Network
+from trainers.engine.optimiser import learning_rate, make_optimiser, moments, set_moments
+from trainers.engine.ranks import Ranks, like, whole
+from trainers.methods.base import Role
+from trainers.teachers.base import Teacher
+
+Observations = dict[str, dict[str, np.typing.NDArray[np.float64]]]
+
+
+class Trainer:
+    """Trains a network by `settings.method`; `run` continues where the last checkpoint is.
+
+    trajectories: numbered as the cursor draws them. teachers: by role, for the roles of the method.
+    """
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        network: Network,
+        teachers: Mapping[Role, Teacher],
+        trajectories: Sequence[Trajectory],
+        cursor: Cursor,
+        ranks: Ranks,
+    ) -> None:
+        self._settings = settings
+        self._method = settings.method
+        self._network = network
+        self._teachers = [teachers[role] for role in settings.method.roles]
+        self._trajectories = trajectories
+        self._cursor = cursor
+        self._ranks = ranks
+        self._guard = DivergenceGuard(settings.guards)
+        self._checkpoints = CheckpointFolder(
+            settings.out / "checkpoints", settings.checkpoints.keep
+        )
+        self.parameters: dict[str, nn.Parameter] = {
+            name: each for name, each in network.named_parameters() if each.requires_grad
+        }
+        self._optimiser = make_optimiser(self.parameters, settings.optimiser)
+
+    def run(self, *, skip_damaged: bool = False) -> None:
+        """Train to the last step.
+
+        Raises DivergedError when the guard stops it, CheckpointError when a checkpoint cannot be
+        written or is damaged.
+        """
+        start = self._resume(skip_damaged=skip_damaged)
+        steps = self._settings.optimiser.steps
+        if not self._ranks.first:
+            for step in range(start, steps):
+                self._step_and_keep(step)
+            return
+        with Journal(self._settings.out, start=start, steps=steps) as journal:
+            if start:
+                journal.say(f"continuing after step {start}")
+            for step in range(start, steps):
+                journal.step(step + 1, self._step_and_keep(step))
+
+    def _step_and_keep(self, step: int) -> dict[str, float]:
+        numbers = self.step(step)
+        done = step + 1
+        if done % self._settings.checkpoints.every == 0 or done == self._settings.optimiser.steps:
+            self._save(done)
+        return numbers
+
+    def step(self, step: int) -> dict[str, float]:
+        """One update, counted from 0; its metrics. Raises DivergedError without updating."""
+        batch = [
+            self._trajectories[number]
+            for number in self._cursor.draw(self._settings.batch.trajectories)
+        ]
+        tokens = sum(one.sampled_tokens for one in batch)
+        rows = list(enumerate(pack(batch, self._settings.batch.row_tokens)))
+        sums: defaultdict[str, float] = defaultdict(float)
+        observed: Observations = {}
+        self._optimiser.zero_grad()
+        for (number, trajectories), weight in self._ranks.share(rows):
+            row = make_row(trajectories).to(self._ranks.device)
+            others = [teacher.project(trajectories) for teacher in self._teachers]
+            torch.manual_seed(_seed(self._settings.seed, step, number))
+            found = self._network(row, others, self._method, self._settings.batch.chunk)
+            (found["loss"].sum() * (weight / tokens)).backward()
+            for name, values in found.items():
+                sums[name] += weight * float(values.detach().sum(dtype=torch.float64))
+            if weight:
+                observed |= _by_trajectory(row, found, self._method.observes)
+        rate = self._update(step, batch, sums, tokens)
+        self._observe(observed)
+        means = {name: value / tokens for name, value in sums.items()}
+        return means | rate | {"tokens": tokens, "rows": len(rows)}
+
+    def _update(
+        self, step: int, batch: Sequence[Trajectory], sums: dict[str, float], tokens: int
+    ) -> dict[str, float]:
+        """Add up over ranks, look at it, and let the optimiser go."""
+        sums.update(self._ranks.add_up(dict(sums)))
+        parameters = list(self.parameters.values())
+        if self._settings.sharding == "none":
+            self._ranks.add_up_gradients(parameters)
+        clipped = nn.utils.clip_grad_norm_(parameters, self._settings.optimiser.clip_norm)
+        norm = float(whole(clipped))
+        problem = self._guard.problem(sums["loss"] / tokens, norm)
+        if problem is not None:
+            raise DivergedError(self._stopped(step, batch, problem))
+        rate = learning_rate(step, self._settings.optimiser)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        self._optimiser.step()
+        return {"gradient_norm": norm, "learning_rate": rate}
+
+    def _observe(self, mine: Observations) -> None:
+        if self._method.observes:
+            joint: Observations = {}
+            for part in self._ranks.gather(mine):
+                joint |= part
+            self._method.observe(joint)
+
+    def _stopped(self, step: int, batch: Sequence[Trajectory], problem: str) -> str:
+        """Save the batch of a step that must not be taken; what to tell the user."""
+        folder = self._settings.out / "stopped"
+        path = folder / f"step-{step + 1:06d}.safetensors"
+        if self._ranks.first:
+            folder.mkdir(exist_ok=True)
+            tensors = {one.name: torch.from_numpy(one.ids.copy()) for one in batch}
+            facts = {"problem": problem, "step": step + 1, "trajectories": [*tensors]}
+            save_file(tensors, path)
+            path.with_suffix(".json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        finite = all(bool(torch.isfinite(each).all()) for each in self.parameters.values())
+        return (
+            f"stopped before step {step + 1}: {problem}. The batch is in {path}; the student's "
+            f"weights are {'' if finite else 'not '}finite. With a lower learning rate, another "
+            "dtype, or without the trajectories that "
+            f"{path.with_suffix('.json').name} names, start in a new folder; the same command "
+            "would stop again"
+        )
+
+    def _save(self, step: int) -> None:
+        tensors = {f"weights.{name}": whole(each) for name, each in self.parameters.items()}
+        found = moments(self._optimiser, self.parameters)
+        tensors |= {f"moments.{name}": values for name, values in found.items()}
+        arrays, method = split_state(self._method.state_dict(), "method.")
+        state: dict[str, Any] = {
+            "cursor": self._cursor.state_dict(),
+            "guard": self._guard.state_dict(),
+            "method": method,
+        }
+        failure: str | None = None
+        if self._ranks.first:
+            try:
+                self._checkpoints.write(step, Checkpoint(tensors | arrays, state))
+            except CheckpointError as error:
+                failure = str(error)
+        for message in self._ranks.gather(failure):
+            if message is not None:
+                raise CheckpointError(message)
+
+    def _resume(self, *, skip_damaged: bool) -> int:
+        found = self._checkpoints.read(skip_damaged=skip_damaged)
+        self._ranks.meet()
+        if found is None:
+            return 0
+        step, checkpoint = found
+        weights = _below("weights.", checkpoint.tensors)
+        if weights.keys() != self.parameters.keys():
+            raise CheckpointError(
+                f"checkpoint {self._checkpoints.path(step)} holds other weights than the student "
+                "has: it belongs to another model or adapter; train into a new folder"
+            )
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(like(weights[name], parameter))
+        set_moments(self._optimiser, self.parameters, _below("moments.", checkpoint.tensors))
+        self._cursor.load_state_dict(checkpoint.state["cursor"])
+        self._guard.load_state_dict(checkpoint.state["guard"])
+        self._method.load_state_dict(join_state(checkpoint.state["method"], checkpoint.tensors))
+        return step
+
+
+def _seed(seed: int, step: int, row: int) -> int:
+    """A seed of a row's own, so that neither ranks nor resuming change what is drawn in it."""
+    digest = hashlib.sha256(f"{seed} {step} {row}".encode()).digest()
+    return int.from_bytes(digest[:8]) >> 1
+
+
+def _by_trajectory(row: Row, found: Mapping[str, Tensor], names: Sequence[str]) -> Observations:
+    """Results of a row by the trajectory's name, then by the result's."""
+    if not names:
+        return {}
+    owner = row.columns.trajectory
+    return {
+        one.name: {
+            name: found[name].detach()[owner == number].double().cpu().numpy() for name in names
+        }
+        for number, one in enumerate(row.trajectories)
+    }
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): values
+        for name, values in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def steps_done(out: Path) -> int:
+    """The step of the newest checkpoint in a training's folder; 0 where there is none."""
+    return max(CheckpointFolder(out / "checkpoints", 1).steps(), default=0)

@@ -1,0 +1,1 @@
+"""Methods: what a student learns from each token, one small file each."""

@@ -1,0 +1,18 @@
+"""The methods by name."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from trainers.methods.gkd import GKD
+from trainers.methods.grpo import GRPO
+from trainers.methods.reverse_kl_opd import ReverseKLOPD
+from trainers.methods.sampled_token_opd import SampledTokenOPD
+from trainers.methods.sequence_kd import SequenceKD
+from trainers.methods.sft import SFT
+from trainers.methods.top_k_lsm import TopKLSM
+
+AnyMethod = Annotated[
+    SFT | SequenceKD | SampledTokenOPD | ReverseKLOPD | GKD | TopKLSM | GRPO,
+    Field(discriminator="name"),
+]

@@ -1,0 +1,64 @@
+"""`python -m trainers.train CONFIG.yaml`: train a student. The same command continues.
+
+With several processes: `torchrun --nproc-per-node N -m trainers.train CONFIG.yaml`.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train and say where the result is; 2 when something is the user's to mend."""
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads its threads
+
+    import transformers
+
+    from trainers.data.errors import DataError
+    from trainers.engine.config import TrainSettings
+    from trainers.engine.errors import TrainingError
+    from trainers.engine.load import load_settings
+    from trainers.engine.run import plan, train
+    from trainers.engine.show import show_plan
+    from trainers.serving.shipped import ModelError
+
+    transformers.utils.logging.disable_progress_bar()
+    if options.schema:
+        print(json.dumps(TrainSettings.model_json_schema(), indent=1))
+        return 0
+    if options.config is None:
+        print("error: give a configuration (YAML), or --schema", file=sys.stderr)
+        return 2
+    try:
+        settings = load_settings(options.config, options.set, options.method)
+        if options.dry_run:
+            print(show_plan(settings, plan(settings)))
+            return 0
+        print(train(settings, skip_damaged=options.skip_damaged))
+    except (DataError, ModelError, TrainingError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trainers.train", description=__doc__)
+    parser.add_argument("config", type=Path, nargs="?", help="a YAML file; --schema says its keys")
+    parser.add_argument("--method", help="the method, where the file does not name it")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="optimiser.steps=10"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what it would do")
+    parser.add_argument(
+        "--skip-damaged", action="store_true", help="continue from the newest whole checkpoint"
+    )
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema of CONFIG")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
