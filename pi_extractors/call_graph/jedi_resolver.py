@@ -70,9 +70,7 @@ class _JediSession:
         self, path: str, text: str, sites: Sequence[Site], found: dict[Site, Sequence[Location]]
     ) -> None:
         import jedi  # type: ignore[import-untyped]
-        from jedi.api.environment import (  # type: ignore[import-untyped]
-            InterpreterEnvironment,
-        )
+        from jedi.api.environment import InterpreterEnvironment  # type: ignore[import-untyped]
 
         if self._cache is None:
             self._cache = tempfile.TemporaryDirectory(prefix="call-graph-jedi-")
