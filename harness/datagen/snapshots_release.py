@@ -56,11 +56,14 @@ def _undo(
     old, new = old_path(file), new_path(file)
     if old is None:
         return "undone" if contents.pop(new or "", None) is not None else "before"
-    if old in contents and _fits(contents[old], file, reverse=False):
+    # What only adds lines fits the file that has them already, too; what only removes, likewise.
+    if old in contents and not file.added and _fits(contents[old], file, reverse=False):
         return "before"
     if new in contents and _fits(contents[new], file, reverse=True):
         contents[old] = apply_to(contents.pop(new), file, reverse=True)
         return "undone"
+    if old in contents and _fits(contents[old], file, reverse=False):
+        return "before"
     return "unknown" if old in contents or new in contents else "before"
 
 

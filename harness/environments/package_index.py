@@ -81,9 +81,10 @@ def find_release(project: str, series: str) -> Sdist:
 
 
 def _version(link: str) -> Version | None:
-    """The version in the name of an sdist; None for another file."""
+    """The version in the name of a `.tar.gz` sdist; None for another file."""
+    name = unquote(urlsplit(link).path.rpartition("/")[2])
     try:
-        return parse_sdist_filename(unquote(urlsplit(link).path.rpartition("/")[2]))[1]
+        return parse_sdist_filename(name)[1] if name.endswith(".tar.gz") else None
     except (InvalidSdistFilename, InvalidVersion):
         return None
 

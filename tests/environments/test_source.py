@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.environments.package_index import PackageIndexError, find_release
 from harness.environments.recipe import Sdist
 from harness.environments.source import SourceError, fetch_sdist, materialise, unpack_sdist
 from tests.environments import fake_sdist as fake
@@ -222,3 +223,31 @@ def test_without_an_index_the_error_says_what_to_do(
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
     with pytest.raises(SourceError, match=r"Some_Pkg 1.0: cannot be downloaded.*PIP_INDEX_URL"):
         fetch_sdist(PINNED, tmp_path)
+
+
+def test_the_earliest_final_release_of_a_series_is_found(serve: Serve) -> None:
+    names = [
+        "Some-Pkg-3.1.9",
+        "Some_Pkg-3.2a1",
+        "some_pkg-3.2.2",
+        "some_pkg-3.2.0",
+        "some_pkg-3.20",
+    ]
+    files = [f"{name}.tar.gz" for name in names] + ["some_pkg-3.2.0-py3-none-any.whl"]
+    files += ["some_pkg-3.2.zip", "junk", "some_pkg-nonsense.tar.gz"]
+    listed = [
+        {"url": f"/files/{name}", "hashes": {"sha256": f"{number:064x}"}}
+        for number, name in enumerate(files)
+    ]
+    page = json.dumps({"files": listed}).encode()
+    serve({"/simple/some-pkg/": ("application/vnd.pypi.simple.v1+json", page)})
+
+    assert find_release("Some.Pkg", "3.2") == Sdist(
+        name="Some.Pkg", version="3.2.0", sha256=f"{3:064x}"
+    )
+    with pytest.raises(PackageIndexError, match=r"Some\.Pkg 4: none of 4 releases is of 4"):
+        find_release("Some.Pkg", "4")
+    with pytest.raises(PackageIndexError, match="other 1"):
+        find_release("other", "1")
+    with pytest.raises(PackageIndexError, match="nonsense"):
+        find_release("Some.Pkg", "nonsense")
