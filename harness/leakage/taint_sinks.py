@@ -134,10 +134,14 @@ def _text_columns(path: Path) -> Iterator[tuple[int, Any]]:
 def _located(
     scanner: Scanner, block: bytes, number: int, found: Iterable[Sighting], file: str, sink: Sink
 ) -> Iterator[Place]:
-    left = {each.planted.canary if each.planted else "": each for each in found}
+    whole = {each.planted.canary if each.planted else "": each for each in found}
+    left = dict(whole)
     for line, text in enumerate(block.split(b"\n"), start=number):
         for sighting in scanner.scan(text):
-            left.pop(sighting.planted.canary if sighting.planted else "", None)
+            key = sighting.planted.canary if sighting.planted else ""
+            left.pop(key, None)
+            if key not in whole:  # half of one that goes on in the next line
+                continue
             yield Place(sink, file, str(line), sighting, row=_row(text))
     last = number + block.count(b"\n")
     for sighting in left.values():  # over several lines
