@@ -51,7 +51,7 @@ class Answer:
         old = call.arguments.get(argument)
         if self.protocol == "native":
             new = _rendered(call.tool, {**call.arguments, argument: value})
-        elif self.protocol == "function" and isinstance(old, str) and old and said.count(old) == 1:
+        elif isinstance(old, str) and self.protocol == "function" and _fits(said, old, value):
             new = said.replace(old, value)
         else:
             return None
@@ -60,6 +60,16 @@ class Answer:
         )
         text = self.text[: call.start] + new
         return Answer(self.protocol, text, (*self.calls[:number], made))
+
+
+def _fits(said: str, old: str, new: str) -> bool:
+    """Whether a value can be replaced: it is there once, and OpenHands, which strips values of
+    this protocol, takes the same white space off both."""
+    return (
+        bool(old.strip())
+        and said.count(old) == 1
+        and old.split(old.strip()) == new.split(new.strip() or None)
+    )
 
 
 def read_answer(response: bytes) -> Answer | None:

@@ -13,6 +13,7 @@ from harness.datagen.triples_gold import (
     GoldFile,
     GoldHunk,
     changed_lines,
+    closest,
     dice,
     diff_change,
     text_change,
@@ -76,13 +77,8 @@ def align(
     if len(operations) == 1 and (found := _by_place(answer, call, operations[0], first)):
         return found
     emitted = sum((_change(one) for one in _distinct(operations)), Counter())
-    wanted: Changed = Counter()
-    hunks: list[GoldHunk] = []
-    for file in dict.fromkeys(file for _, file in touched):
-        met = [one for one in file.hunks if emitted & file.changed([one])]
-        hunks += met
-        wanted += file.changed(met)
-    similarity, kind = dice(emitted, wanted), Alignment.CONTENT
+    similarity, hunks = closest(emitted, dict.fromkeys(file for _, file in touched))
+    kind = Alignment.CONTENT
     if similarity < min_similarity:
         literal, also = _literal(touched)
         if literal > similarity:
@@ -99,7 +95,7 @@ def align(
 
 def _by_place(answer: Answer, call: int, operation: Operation, file: GoldFile) -> Target | None:
     """A target found by where the edit is; None when that says nothing."""
-    if operation.kind is Kind.REPLACE and not operation.texts:
+    if operation.kind is Kind.REPLACE:
         expected, made = file.applied_to(operation.old)
         argument, emitted = "new_str", operation.new
         if not made:
@@ -114,7 +110,7 @@ def _by_place(answer: Answer, call: int, operation: Operation, file: GoldFile) -
     hunks = tuple(hunk.number for hunk in made)
     if _stripped(emitted) == _stripped(expected):
         return Target(answer, call, False, Alignment.EXACT, 1.0, file.path, hunks)
-    rewritten = answer.replaced(call, argument, expected)
+    rewritten = None if operation.texts else answer.replaced(call, argument, expected)
     if rewritten is None:
         return None
     return Target(rewritten, call, True, Alignment.REGION, similarity, file.path, hunks)

@@ -25,12 +25,18 @@ class GoldHunk:
         """The lines that it adds."""
         return [text for sign, text in self.lines if sign == "+"]
 
-    def trimmed(self, context: int) -> tuple[list[str], list[str]]:
-        """Old and new lines with at most so many lines of context before and after the change."""
+    @property
+    def old(self) -> list[str]:
+        """The lines before the change, context too."""
+        return [text for sign, text in self.lines if sign != "+"]
+
+    def core(self) -> tuple[int, int, list[str]]:
+        """From the first to the last changed line: its range among the old lines, and the new
+        lines in its place."""
         changed = [n for n, (sign, _) in enumerate(self.lines) if sign != " "]
-        kept = self.lines[max(0, changed[0] - context) : changed[-1] + 1 + context]
-        old = [text for sign, text in kept if sign != "+"]
-        return old, [text for sign, text in kept if sign != "-"]
+        before, core = self.lines[: changed[0]], self.lines[changed[0] : changed[-1] + 1]
+        removed = sum(sign != "+" for sign, _ in core)
+        return len(before), len(before) + removed, [text for sign, text in core if sign != "-"]
 
 
 @dataclass(frozen=True)
@@ -58,20 +64,24 @@ class GoldFile:
     def applied_to(self, text: str) -> tuple[str, list[GoldHunk]]:
         """A piece of the file with every hunk made whose change lies inside it, and those hunks.
 
-        A hunk lies inside where its old lines are found exactly once, with three lines of context
-        or as many less as it takes; one that only adds needs a line of context.
+        A hunk lies inside where its changed lines stand in the piece, and its context as far as
+        the piece goes, in one place only; of two hunks in one place, the one with more context.
         """
         lines = text.split("\n")
-        made = []
+        found = []
         for hunk in self.hunks:
-            for context in (3, 2, 1, 0):
-                old, new = hunk.trimmed(context)
-                at = _only_place(lines, old)
-                if at is not None:
-                    lines[at : at + len(old)] = new
-                    made.append(hunk)
-                    break
-        return "\n".join(lines), made
+            if place := _place(lines, hunk):
+                found.append((place[1], -hunk.number, place[0], hunk))
+        made: list[tuple[int, int, GoldHunk]] = []
+        for _, _, at, hunk in sorted(found, key=lambda one: one[:2], reverse=True):
+            begin, end, _ = hunk.core()
+            if all(at + end <= i or at + begin >= j for i, j, _ in made) and not any(
+                i == at + begin for i, _, _ in made
+            ):
+                made.append((at + begin, at + end, hunk))
+        for begin, end, hunk in sorted(made, key=lambda one: one[0], reverse=True):
+            lines[begin:end] = hunk.core()[2]
+        return "\n".join(lines), sorted((hunk for *_, hunk in made), key=lambda one: one.number)
 
 
 def gold_files(instance: Instance) -> tuple[GoldFile, ...]:
@@ -129,15 +139,34 @@ def dice(first: Changed, second: Changed) -> float:
     return 2 * (first & second).total() / whole if whole else 0.0
 
 
-def _only_place(lines: Sequence[str], wanted: Sequence[str]) -> int | None:
-    """Where lines stand, when they stand in one place only."""
-    if not wanted or not any(line.strip() for line in wanted):
-        return None
-    bare = [line.rstrip() for line in lines]
-    asked = [line.rstrip() for line in wanted]
-    places = [
-        at
-        for at in range(len(bare) - len(asked) + 1)
-        if bare[at] == asked[0] and bare[at : at + len(asked)] == asked
+def closest(emitted: Changed, files: Iterable[GoldFile]) -> tuple[float, list[GoldHunk]]:
+    """The hunks whose changed lines together are most like an edit's, and how like they are."""
+    parts = [
+        (dice(emitted, lines), hunk, lines)
+        for file in files
+        for hunk in file.hunks
+        if emitted & (lines := file.changed([hunk]))
     ]
-    return places[0] if len(places) == 1 else None
+    best, chosen = 0.0, []
+    whole: Changed = Counter()
+    for _, hunk, lines in sorted(parts, key=lambda one: (-one[0], one[1].number)):
+        likeness = dice(emitted, whole + lines)
+        if likeness > best:
+            best, whole = likeness, whole + lines
+            chosen.append(hunk)
+    return best, chosen
+
+
+def _place(lines: Sequence[str], hunk: GoldHunk) -> tuple[int, int] | None:
+    """Where a hunk's old lines begin (before the text, perhaps), and how many of them are in it."""
+    old = [line.rstrip() for line in hunk.old]
+    begin, end, _ = hunk.core()
+    bare = [line.rstrip() for line in lines]
+    places = []
+    for at in range(-begin, len(bare) - end + 1):
+        inside = range(max(0, -at), min(len(old), len(bare) - at))
+        if all(bare[at + i] == old[i] for i in inside) and any(old[i] for i in inside):
+            places.append((at, len(inside)))
+    most = max((size for _, size in places), default=0)
+    best = [one for one in places if one[1] == most]
+    return best[0] if len(best) == 1 else None
