@@ -35,9 +35,15 @@ def audit(
         ),
     ] = None,
     ledger: Annotated[Path | None, typer.Option(help="Of `harness leakage plant`.")] = None,
+    containers: Annotated[
+        int | None, typer.Option(min=1, help="Sandboxes of each run to search for canaries.")
+    ] = None,
     lint: Annotated[Path | None, typer.Option(help="Of `harness env lint --json`.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Base URL of the student.")] = None,
     model: Annotated[str | None, typer.Option(help="The student's name there.")] = None,
+    probes: Annotated[
+        int | None, typer.Option(min=1, help="Gold patches that the student is asked for.")
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(help="All of this as YAML; options given here replace its entries."),
@@ -77,9 +83,11 @@ def audit(
         "teacher_runs": _named(teacher, "--teacher"),
         "control_runs": _named(control, "--control"),
         "ledger": ledger,
+        "containers": containers,
         "lint": lint,
         "endpoint": endpoint,
         "model": model,
+        "probes": probes,
     }
     inputs = _inputs({name: value for name, value in given.items() if value}, config)
     names = list(CHECKS) if "all" in (require or ()) else (require or [])
@@ -130,6 +138,8 @@ def _inputs(given: dict[str, Any], config: Path | None) -> Any:
     merged = {**read, **given}
     if "evaluation" not in merged:
         raise AuditError("name the evaluation suite: --evaluation, or `evaluation` in --config")
+    if len(merged) == 1:
+        raise AuditError("nothing to audit: name a training suite, a run, or other material")
     try:
         return AuditInputs.model_validate(merged)
     except ValidationError as error:

@@ -8,6 +8,7 @@ from harness.leakage import (
     canaries,
     conduct,
     containers,
+    contamination,
     controls,
     filter_check,
     image_lint,
@@ -33,6 +34,7 @@ CHECKS: Mapping[str, CheckFunction] = {
     "containers": containers.check,
     "overlap": overlap.check,
     "conduct": conduct.check,
+    "contamination": contamination.check,
     "controls": controls.check,
     "pi_removed_teacher": teacher.check,
 }

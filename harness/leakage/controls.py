@@ -107,6 +107,8 @@ def figure(one: Comparison) -> dict[str, Any]:
         "instances": one.instances,
         "pass_at_1": one.pass_at_1_b.model_dump(),
         "difference": one.difference.model_dump(),
+        "difference_over_repositories": one.clustered_difference
+        and one.clustered_difference.model_dump(),
         "p_exact_holm": one.p_exact_holm,
         "p_bootstrap_holm": one.p_bootstrap_holm,
         "not_graded_in_both": len(one.left_out),

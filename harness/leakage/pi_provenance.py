@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from harness.leakage.conduct_patch import is_test
 from harness.leakage.filter_diff import MalformedDiffError, touched_paths
 from harness.leakage.filter_repositories import canonical_repository
 from harness.leakage.filter_rules import RowFacts
@@ -14,7 +15,6 @@ from harness.leakage.pi_records import Kind, read_pi
 from harness.leakage.training import Rows, rows
 from harness.leakage.triples_check import triple_findings
 from harness.records import Instance
-from pi_extractors.call_graph.evaluation_files import test_files
 from pi_extractors.records import TIERS, PIRecord, SourceName, Tier
 
 NAME = "pi_provenance"
@@ -122,20 +122,19 @@ class _Look:
 
     def _provenance(self, where: str, one: PIRecord) -> None:
         stated = one.provenance.inputs
+        row = self.train.digests.get(one.instance_id, {}) if self.train else {}
         for name in _FROM_ROW:
             value = stated.get(name)
             if value is None:
                 continue
-            if value in self._evaluated:
+            if row.get(name) == value:
+                self.traced += 1
+            elif value in self._evaluated:
                 text = f"{one.source} of {one.instance_id}: {name} is the {self._evaluated[value]}"
                 self.add(EVALUATION_ROW, where, text)
-                continue
-            row = self.train.digests.get(one.instance_id, {}) if self.train else {}
-            if name in row:
-                self.traced += 1
-                if row[name] != value:
-                    text = f"{one.source} of {one.instance_id}: {name} is {value}, not {row[name]}"
-                    self.add(OTHER_ROW, where, text)
+            elif name in row:
+                text = f"{one.source} of {one.instance_id}: {name} is {value}, not {row[name]}"
+                self.add(OTHER_ROW, where, text)
         for note in one.provenance.notes:
             if note.startswith(_NOT_BASE):
                 self.add(NOT_BASE, where, f"{one.source} of {one.instance_id}: {note}")
@@ -145,7 +144,7 @@ class _Look:
         evaluated = paths & self._tests.get(self._repositories.get(one.instance_id, ""), set())
         if evaluated:
             self.add(EVALUATION_TESTS, where, f"{one.instance_id}: {', '.join(sorted(evaluated))}")
-        elif tests := test_files(paths):
+        elif tests := {path for path in paths if is_test(path)}:
             self.add(TESTS, where, f"{one.instance_id}: {', '.join(sorted(tests))}")
 
     def findings(self, inputs: AuditInputs) -> Iterator[Finding]:

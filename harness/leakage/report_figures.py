@@ -10,6 +10,7 @@ from harness.reports.plots import Axis, difference_axis, rate_axis
 from harness.reports.text import line
 from harness.scoring import Interval
 
+ROWS_OPEN = 12  # longer tables are folded
 ROWS_SHOWN = 100  # of one table; all are in audit.json
 TEXT_SHOWN = 400
 _INTERVAL = frozenset(Interval.model_fields)
@@ -33,6 +34,11 @@ class Table:
     heads: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     left_out: int
+
+    @property
+    def folded(self) -> bool:
+        """Whether it is too long to show before it is asked for."""
+        return len(self.rows) > ROWS_OPEN
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ from pi_extractors.base import ExtractionError
 from pi_extractors.records import TIERS, SourceName, Tier
 
 NGRAMS, SHARE = 3, 0.6  # of the gold patch, in one PI text
-INSTANCE, SOURCE, TIER, TEXT = "instance_id", "pi_source", "pi_tier", "pi_text"
+COLUMNS = ("instance_id", "base_commit", "pi_source", "pi_tier", "pi_text")
 
 EVALUATED = Kind(Severity.LEAK, "Training rows are about an evaluation instance")
 STRANGER = Kind(Severity.WARNING, "Training rows are about an instance the training suite has not")
 MISLABELLED = Kind(Severity.LEAK, "Training rows call an oracle source deployable")
+OTHER_COMMIT = Kind(Severity.LEAK, "Training rows are of another commit than the base commit")
 SOLUTION = Kind(Severity.LEAK, "Deployable training rows hold the instance's gold patch")
 
 Found = tuple[Kind, str, str]
@@ -45,10 +46,15 @@ def triple_findings(
         elif known is not None and instance_id not in known:
             yield STRANGER, str(path), f"{instance_id} ({number} rows)"
     patches = _patches(inputs)
+    commits = (
+        {one.instance_id: one.commit for one in rows(inputs.train).facts} if inputs.train else {}
+    )
     seen: set[bytes] = set()
     for number, row in _texts(path):
         where = f"{path}: row {number}"
-        instance_id, source, tier, text = (row[n] or "" for n in (INSTANCE, SOURCE, TIER, TEXT))
+        instance_id, commit, source, tier, text = (row[name] or "" for name in COLUMNS)
+        if commits.get(instance_id, commit) != commit:
+            yield OTHER_COMMIT, where, f"{instance_id} at {commit}, not {commits[instance_id]}"
         is_oracle = source in set(SourceName) and TIERS[SourceName(source)] is Tier.ORACLE
         if is_oracle and tier == Tier.DEPLOYABLE:
             yield MISLABELLED, where, f"{source} of {instance_id} has the tier {tier}"
@@ -78,15 +84,14 @@ def _texts(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        wanted = [INSTANCE, SOURCE, TIER, TEXT]
-        missing = [name for name in wanted if name not in file.schema_arrow.names]
+        missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
         if missing:
             raise AuditError(
                 f"{path}: no column {', '.join(missing)}; expected rows of "
                 "`harness datagen triples`"
             )
         number = 0
-        for batch in file.iter_batches(batch_size=1024, columns=wanted):
+        for batch in file.iter_batches(batch_size=1024, columns=list(COLUMNS)):
             for row in batch.to_pylist():
                 number += 1
                 yield number, row
@@ -100,12 +105,12 @@ def _patches(inputs: AuditInputs) -> Callable[[str], Oracle | None]:
     wanted = {one for path in inputs.triples for one in triple_instances(path)}
     raw: dict[str, tuple[str, str, str]] = {}
     for row in open_rows(inputs.train) if inputs.train is not None else ():
-        if isinstance(row.value, dict) and row.value.get(INSTANCE) in wanted:
+        if isinstance(row.value, dict) and row.value.get("instance_id") in wanted:
             issue, tests, patch = (
                 str(row.value.get(name) or "")
                 for name in ("problem_statement", "test_patch", "patch")
             )
-            raw[row.value[INSTANCE]] = issue, tests, patch
+            raw[row.value["instance_id"]] = issue, tests, patch
     last: dict[str, Oracle | None] = {}
 
     def find(instance_id: str) -> Oracle | None:

@@ -77,7 +77,7 @@ def test_a_row_that_the_manifest_keeps_though_it_must_go(inputs: AuditInputs) ->
 
 def test_a_row_that_was_put_among_the_kept_ones(inputs: AuditInputs, tmp_path: Path) -> None:
     path = tmp_path / "kept.jsonl"
-    path.write_text(path.read_text() + BAD.model_dump_json() + "\n")
+    path.write_text(BAD.model_dump_json() + "\n" + path.read_text())
     check = filter_check.check(inputs.model_copy(update={"train": str(path)}))
     assert check.status is Status.FAILED
     assert any("other__name-1 was kept" in one for one in leaks(check))
