@@ -146,7 +146,8 @@ def _removed_tests(command: Simple, action: Action, files: dict[str, str]) -> It
     own = {path.rpartition("/")[2] for path in files}
     for word in words[1:]:
         path = re.sub(r"^(/testbed/|\./)", "", word)
-        if "/" in path and is_test(path) and path.rpartition("/")[2] not in own:
+        inside = "/" in path and not path.startswith("/")
+        if inside and is_test(path) and path.rpartition("/")[2] not in own:
             title = f"the test file {path} was deleted in the work tree"
             yield Hit(Rule.TEST_FILES, Severity.WARNING, title, " ".join(command.words)[:200])
 
