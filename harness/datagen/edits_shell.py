@@ -71,10 +71,9 @@ class Shell:
         text = _HEREDOC.sub(cut, command[:_MOST])
         operations: list[Operation] = []
         for simple in simple_commands(text):
-            operations += self._simple(simple, bodies, depth)
-        for operation in operations:
-            if operation.kind is Kind.WRITE:
-                self.files[operation.path] = operation.new
+            made = self._simple(simple, bodies, depth)
+            self.files |= {one.path: one.new for one in made if one.kind is Kind.WRITE}
+            operations += made
         return operations
 
     def _simple(self, simple: Simple, bodies: Sequence[str], depth: int) -> list[Operation]:

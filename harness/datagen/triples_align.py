@@ -156,7 +156,11 @@ def _literal(touched: Sequence[tuple[Operation, GoldFile]]) -> tuple[float, list
     found = total = 0
     hunks = []
     for file in dict.fromkeys(file for _, file in touched):
-        texts = [text for one, other in touched if other == file for text in (*one.texts, one.new)]
+        texts: list[str] = []
+        for operation, other in touched:
+            if other == file:
+                whole = operation.kind is Kind.WRITE
+                texts += (operation.new,) if whole else operation.texts
         lines = {line.strip() for text in texts for line in text.split("\n")}
         for hunk in file.hunks:
             added = [line.strip() for line in hunk.added if line.strip()]

@@ -67,7 +67,8 @@ class GoldFile:
         A hunk lies inside where its changed lines stand in the piece, and its context as far as
         the piece goes, in one place only; of two hunks in one place, the one with more context.
         """
-        lines = text.split("\n")
+        ending = "\n" if text.endswith("\n") else ""
+        lines = text.removesuffix("\n").split("\n")
         found = []
         for hunk in self.hunks:
             if place := _place(lines, hunk):
@@ -81,7 +82,9 @@ class GoldFile:
                 made.append((at + begin, at + end, hunk))
         for begin, end, hunk in sorted(made, key=lambda one: one[0], reverse=True):
             lines[begin:end] = hunk.core()[2]
-        return "\n".join(lines), sorted((hunk for *_, hunk in made), key=lambda one: one.number)
+        return "\n".join(lines) + ending, sorted(
+            (hunk for *_, hunk in made), key=lambda one: one.number
+        )
 
 
 def gold_files(instance: Instance) -> tuple[GoldFile, ...]:
