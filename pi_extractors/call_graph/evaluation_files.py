@@ -8,8 +8,8 @@ _TEST_MODULE = re.compile(r"(?:(?:unit)?tests?_.*|.*_tests?|tests|conftest)\.pyi
 _PATCHED = re.compile(r'^(?:---|\+\+\+) "?[ab]/([^\t\n"]{1,1000})', re.MULTILINE)
 
 
-def tests_among(paths: Collection[str], test_patch: str = "") -> frozenset[str]:
-    """Those of some paths that are tests, their helpers and data, or that a test patch touches.
+def evaluation_files(paths: Collection[str], touching: str = "") -> frozenset[str]:
+    """Those of some paths that are tests, their helpers and data, or in the diff `touching`.
 
     A file is one by its name, or by a folder `tests` above it. A folder `test` or `testing` counts
     when it is at the top or itself holds test modules: `django/test` and `sympy/testing` do not.
@@ -17,7 +17,7 @@ def tests_among(paths: Collection[str], test_patch: str = "") -> frozenset[str]:
     """
     by_name = {path for path in paths if _TEST_MODULE.fullmatch(PurePosixPath(path).name)}
     folders = {PurePosixPath(path).parent for path in by_name}
-    touched = set(_PATCHED.findall(test_patch))
+    touched = set(_PATCHED.findall(touching))
     return frozenset(
         path
         for path in paths

@@ -10,7 +10,7 @@ from pi_extractors.call_graph.issue_text import Mentions, mentions, words_of
 
 MAX_MODULES = 20
 _MAX_FILES = 12  # a name that more files define says nothing
-_MAX_SAME = 1000  # definitions of one name that are looked at
+_MAX_SAME, _MAX_SAME_FILES = 200, 1000  # definitions and files of one name that are looked at
 _SIDE = re.compile(
     r"(?:^|/)(?:docs?|examples?|bench(?:marks)?|bin|tools|scripts|extras)/|(?:^|/)setup\.py$"
 )
@@ -182,7 +182,8 @@ class _Board:
     def files_of(self, path: str) -> list[str]:
         """The files whose paths agree with one from its end on, as far as any does."""
         parts = path.strip("/").split("/")
-        found = [(_shared(parts, one.split("/")), one) for one in self.by_name.get(parts[-1], ())]
+        same = self.by_name.get(parts[-1], ())[:_MAX_SAME_FILES]
+        found = [(_shared(parts, one.split("/")), one) for one in same]
         best = max((shared for shared, _ in found), default=0)
         files = [one for shared, one in found if shared == best]
         whole = [one for one in files if one.count("/") + 1 == best]

@@ -110,10 +110,11 @@ def _callee(
     callee = symbols[item.callee]
     path = item.symbol.partition("::")[0]
     name = callee.qualname.removesuffix(".__init__") or "the module"
+    if callee.path == path and inside and name.startswith(f"{inside}."):
+        name = name.removeprefix(inside)
+    name = _short(name)
     if callee.path != path:
-        name = f"{_short(name, _MAX_NAME)} [{numbers[callee.path]}]"
-    elif inside and name.startswith(f"{inside}."):
-        name = _short(name.removeprefix(inside), _MAX_NAME)
+        name = f"{name} [{numbers[callee.path]}]"
     return f"{name}?" if item.guess else name
 
 
@@ -133,8 +134,8 @@ def _signature(name: str, symbol: Symbol) -> str:
     signature = " ".join(symbol.signature.split())
     if len(signature) > _MAX_SIGNATURE:
         signature = signature[:_MAX_SIGNATURE].rpartition(",")[0] + ", …)"
-    return _short(name, _MAX_NAME) + signature
+    return _short(name) + signature
 
 
-def _short(name: str, most: int) -> str:
-    return name if len(name) <= most else f"{name[:most]}…"
+def _short(name: str) -> str:
+    return name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…"

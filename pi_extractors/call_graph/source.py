@@ -5,8 +5,9 @@ from typing import Protocol, runtime_checkable
 
 from harness.records import Instance
 from pi_extractors.base import EditLog, ExtractionError, Snapshot, TokenCounter
+from pi_extractors.call_graph.collection import no_collection
 from pi_extractors.call_graph.engines import default_engine
-from pi_extractors.call_graph.evaluation_files import tests_among
+from pi_extractors.call_graph.evaluation_files import evaluation_files
 from pi_extractors.call_graph.graph import Engine, Graph
 from pi_extractors.call_graph.issue_modules import IssueModules, issue_modules
 from pi_extractors.call_graph.reach import Reached, ReachLimits, reach
@@ -58,7 +59,7 @@ class CallGraphSource(BudgetedSource):
         return {
             "snapshot": snapshot.identity,
             "issue": digest(item.problem_statement),
-            "tests": digest(*sorted(tests_among(snapshot.files, item.test_patch))),
+            "tests": digest(*sorted(evaluation_files(snapshot.files, item.test_patch))),
             "engine": f"{self.engine.name} {self.engine.version}",
             "limits": digest(repr(self.limits)),
         }
@@ -77,13 +78,14 @@ class CallGraphSource(BudgetedSource):
         """
         inputs = self.inputs(item, snapshot)
         assert snapshot is not None
-        tests = tests_among(snapshot.files, item.test_patch)
+        tests = evaluation_files(snapshot.files, item.test_patch)
         graph = self.engine.open(snapshot)
         try:
-            issue = issue_modules(item.problem_statement, graph.symbols, tests)
-            reached = reach(graph, issue, tests, self.limits)
-            fitted = render(reached, graph.symbols, self.budget, self.counter)
-            skipped = _skipped(graph, snapshot)
+            with no_collection():
+                issue = issue_modules(item.problem_statement, graph.symbols, tests)
+                reached = reach(graph, issue, tests, self.limits)
+                fitted = render(reached, graph.symbols, self.budget, self.counter)
+                skipped = _skipped(graph, snapshot)
         finally:
             if isinstance(graph, _Closable):
                 graph.close()
