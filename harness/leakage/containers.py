@@ -25,6 +25,8 @@ from harness.suites.load import load_suite
 NAME = "containers"
 QUESTION = "Does an agent's sandbox show an oracle field in files, variables or processes?"
 
+# In a process sandbox the distribution is this machine's own, which no run puts anything into.
+SYSTEM = {"docker": ("/usr/local",), "process": ()}
 _OWNER = "leakage-audit"
 _SHOWN = 100
 _NOWHERE = Endpoint(base_url="http://127.0.0.1:9/v1", model="none")
@@ -63,7 +65,9 @@ def check(inputs: AuditInputs) -> Check:
             try:
                 image = images.references[instance.instance_id]
                 with attempt_sandbox(config, image, provider) as sandbox:
-                    found[name] = search_sandbox(sandbox, scanner, instance.instance_id)
+                    found[name] = search_sandbox(
+                        sandbox, scanner, instance.instance_id, system=SYSTEM[config.sandbox]
+                    )
             except KeyError:
                 problems.append(f"{name}: {images.problems[instance.instance_id]}")
             except SandboxFailure as failure:

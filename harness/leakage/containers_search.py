@@ -4,7 +4,7 @@ import os
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -29,14 +29,14 @@ echo "== mounts"; cat /proc/self/mountinfo
 echo "== names"; cat /etc/hosts /etc/hostname 2>/dev/null
 true
 """
-# The kernel's own files are no text of ours. Nor are the distribution's, but for /usr/local.
+# The kernel's own files are no text of ours. Nor are the distribution's, but for those asked for.
 _FILES = """
 shopt -s dotglob nullglob
 roots=()
 for each in /*; do
     case $each in /proc|/sys|/dev|/usr|/bin|/sbin|/lib*) ;; *) roots+=("$each") ;; esac
 done
-roots+=(/dev/shm /usr/local)
+roots+=(/dev/shm "$@")
 exec tar --create --ignore-failed-read --sparse --file=- "${roots[@]}" 2>/dev/null
 """
 _OBJECTS = "git -c safe.directory=* -C /testbed cat-file --batch --batch-all-objects 2>/dev/null"
@@ -58,13 +58,14 @@ def search_sandbox(
     scanner: Scanner,
     name: str,
     *,
+    system: Sequence[str] = ("/usr/local",),
     max_bytes: int = MAX_BYTES,
     max_seconds: float = MAX_SECONDS,
 ) -> Searched:
     """Search environment variables, processes, files and git objects, as a command sees them.
 
-    Names of files and targets of links count, too. The distribution's own folders are left out.
-    `name` stands for the sandbox in places. Raises SandboxFailure.
+    Names of files and targets of links count, too. Of the distribution's own folders only `system`
+    are searched. `name` stands for the sandbox in places. Raises SandboxFailure.
     """
     began = time.monotonic()
     searched = Searched()
@@ -73,7 +74,8 @@ def search_sandbox(
         raise SandboxFailure(f"the sandbox does not show its processes: {facts.text[-300:]}")
     _look(searched, scanner, facts.output, f"{name}: environment and processes", "")
     searched.bytes += len(facts.output)
-    for what, command in (("files", _FILES), ("git objects", _OBJECTS)):
+    files = ["bash", "-c", _FILES, "bash", *system]
+    for what, command in (("files", files), ("git objects", ["bash", "-c", _OBJECTS])):
         left = max_seconds - (time.monotonic() - began)
         stream = _Stream(sandbox, command, max_bytes - searched.bytes, left)
         if what == "files":
@@ -91,7 +93,9 @@ def search_sandbox(
 class _Stream:
     """The output of a command in a sandbox, to be read while it runs."""
 
-    def __init__(self, sandbox: Sandbox, command: str, max_bytes: int, seconds: float) -> None:
+    def __init__(
+        self, sandbox: Sandbox, command: Sequence[str], max_bytes: int, seconds: float
+    ) -> None:
         self.bytes = 0
         self.ended = ""
         self._max_bytes = max_bytes
@@ -100,7 +104,7 @@ class _Stream:
         self._thread = threading.Thread(target=self._run, args=(sandbox, command, seconds))
         self._thread.start()
 
-    def _run(self, sandbox: Sandbox, command: str, seconds: float) -> None:
+    def _run(self, sandbox: Sandbox, command: Sequence[str], seconds: float) -> None:
         with os.fdopen(self._writing, "wb") as out:
 
             def take(chunk: bytes) -> bool:
