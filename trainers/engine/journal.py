@@ -25,6 +25,8 @@ class Journal:
         draft.replace(path)
         self._file: TextIO = path.open("a", encoding="utf-8")
         self._board = _tensorboard(folder / "tensorboard", start)
+        if start:
+            self.say(f"continuing after step {start}")
 
     def __enter__(self) -> "Journal":
         return self

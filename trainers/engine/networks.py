@@ -137,6 +137,11 @@ def _check_head(network: Network) -> None:
     hidden = network.hidden(ids, torch.arange(8)[None])
     found = (hidden @ network.head.T).float()
     expected = model(input_ids=ids, use_cache=False).logits[0].float()
+    if not bool(expected.isfinite().all()):
+        raise ModelError(
+            f"model {network.source.name} ({network.source.folder}) gives logits that are no "
+            "numbers: its weights are damaged; fetch them again"
+        )
     apart = float((found - expected).abs().max() / expected.std())
     if not apart < _AGREEMENT:
         raise MismatchError(

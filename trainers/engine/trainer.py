@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ class Trainer:
         self._trajectories = trajectories
         self._cursor = cursor
         self._ranks = ranks
+        self._first = ranks.first
         self._guard = DivergenceGuard(settings.guards)
         self._checkpoints = CheckpointFolder(
             settings.out / "checkpoints", settings.checkpoints.keep
@@ -71,23 +73,15 @@ class Trainer:
         written or is damaged.
         """
         start = self._resume(skip_damaged=skip_damaged)
-        steps = self._settings.optimiser.steps
-        if not self._ranks.first:
+        steps, every = self._settings.optimiser.steps, self._settings.checkpoints.every
+        journal = Journal(self._settings.out, start=start, steps=steps) if self._first else None
+        with journal or nullcontext():
             for step in range(start, steps):
-                self._step_and_keep(step)
-            return
-        with Journal(self._settings.out, start=start, steps=steps) as journal:
-            if start:
-                journal.say(f"continuing after step {start}")
-            for step in range(start, steps):
-                journal.step(step + 1, self._step_and_keep(step))
-
-    def _step_and_keep(self, step: int) -> dict[str, float]:
-        numbers = self.step(step)
-        done = step + 1
-        if done % self._settings.checkpoints.every == 0 or done == self._settings.optimiser.steps:
-            self._save(done)
-        return numbers
+                numbers = self.step(step)
+                if journal is not None:
+                    journal.step(step + 1, numbers)
+                if (step + 1) % every == 0 or step + 1 == steps:
+                    self._save(step + 1)
 
     def step(self, step: int) -> dict[str, float]:
         """One update, counted from 0; its metrics. Raises DivergedError without updating."""
@@ -145,7 +139,7 @@ class Trainer:
         """Save the batch of a step that must not be taken; what to tell the user."""
         folder = self._settings.out / "stopped"
         path = folder / f"step-{step + 1:06d}.safetensors"
-        if self._ranks.first:
+        if self._first:
             folder.mkdir(exist_ok=True)
             tensors = {one.name: torch.from_numpy(one.ids.copy()) for one in batch}
             facts = {"problem": problem, "step": step + 1, "trajectories": [*tensors]}
@@ -171,7 +165,7 @@ class Trainer:
             "method": method,
         }
         failure: str | None = None
-        if self._ranks.first:
+        if self._first:
             try:
                 self._checkpoints.write(step, Checkpoint(tensors | arrays, state))
             except CheckpointError as error:
