@@ -1,15 +1,16 @@
 """The call graph as PI: symbols reachable from the modules that the issue names."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
 
 from harness.records import Instance
 from pi_extractors.base import EditLog, ExtractionError, Snapshot, TokenCounter
+from pi_extractors.call_graph.answers import CachedEngine, Closable
 from pi_extractors.call_graph.collection import no_collection
 from pi_extractors.call_graph.engines import default_engine
 from pi_extractors.call_graph.evaluation_files import evaluation_files
 from pi_extractors.call_graph.graph import Engine, Graph
 from pi_extractors.call_graph.issue_modules import IssueModules, issue_modules
+from pi_extractors.call_graph.linker import store_folder
 from pi_extractors.call_graph.reach import Reached, ReachLimits, reach
 from pi_extractors.call_graph.render import render
 from pi_extractors.records import PIRecord, Skipped, SourceName
@@ -18,11 +19,6 @@ from pi_extractors.source import BudgetedSource, digest
 
 _MAX_SKIPPED = 50
 _MAX_SAID = 80
-
-
-@runtime_checkable
-class _Closable(Protocol):
-    def close(self) -> None: ...
 
 
 class CallGraphSource(BudgetedSource):
@@ -44,8 +40,9 @@ class CallGraphSource(BudgetedSource):
         engine: Engine | None = None,
         limits: ReachLimits | None = None,
     ) -> None:
+        """`engine`: the default one, its answers kept in the user's cache, unless given."""
         super().__init__(counter, budget)
-        self.engine = engine or default_engine()
+        self.engine = engine or CachedEngine(default_engine(), store_folder())
         self.limits = limits or ReachLimits()
 
     def inputs(
@@ -87,7 +84,7 @@ class CallGraphSource(BudgetedSource):
                 fitted = render(reached, graph.symbols, self.budget, self.counter)
                 skipped = _skipped(graph, snapshot)
         finally:
-            if isinstance(graph, _Closable):
+            if isinstance(graph, Closable):
                 graph.close()
         notes = [*_notes(issue, reached)]
         if len(skipped) > _MAX_SKIPPED:
