@@ -33,7 +33,7 @@ QUESTION = "Can the student complete gold patches of the evaluation by heart?"
 MARGIN = 0.10  # of the hidden n-grams; what an interval must stay below to pass
 VERBATIM = 0.8  # of an instance's hidden n-grams, to name it
 _FEWEST = 5
-_FEWEST_TO_PASS = 20  # with fewer, even none by heart leaves one in six open
+_FEWEST_TO_PASS = 15  # with fewer, even none by heart leaves one in five open
 _MAX_TOKENS = 400
 _CALL_SECONDS = 300.0
 _VERSION = "1"
@@ -65,10 +65,10 @@ def check(inputs: AuditInputs) -> Check:
     """Ask for the second half of gold patches, and of the same patches with other names.
 
     Greedy. Skill at continuing a diff shows in both; only memory of the text shows in the first
-    alone. The score is the share of the hidden added lines' 5-grams that the prompt has not.
-    Fails when the interval of the mean difference is above 0 and its value at least `MARGIN`, or
-    when an instance is reproduced though its control is not; passes when the interval is below
-    `MARGIN`, of 20 patches or more. Knowing the project's interfaces by name helps, too: read the
+    alone. The score is the share of the words' 5-grams in hidden added lines that the prompt has
+    not. Fails when the interval of the mean difference is above 0 and its value at least
+    `MARGIN`, or when an instance is reproduced though its control is not; passes when the interval
+    is below `MARGIN`, of 15 patches or more. Knowing the project's interfaces by name helps, too: read the
     examples. Answers are kept in the cache, so that an interrupted check goes on. Raises
     AuditError, EndpointFailure.
     """

@@ -5,7 +5,7 @@ import hashlib
 import keyword
 import re
 import sys
-from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from harness.records import Instance, Record
@@ -15,6 +15,7 @@ SHOWN_CHARACTERS = 3000  # of the patch's first half, its end
 ISSUE_CHARACTERS = 2000
 HIDDEN_CHARACTERS = 1200
 _FEWEST_GRAMS = 8
+_SHORTEST = 3
 _WORD = re.compile(r"[A-Za-z_]\w*|\d+|[^\w\s]")
 _NAME = re.compile(r"[A-Za-z_]\w{3,}")
 _PART = re.compile(r"[a-z]{3,}|[A-Z][a-z]{2,}|[A-Z]{3,}")
@@ -75,8 +76,8 @@ def score(probe: Probe, answer: str) -> Score:
     """Compare an answer with the hidden half, white space apart."""
     grams = _grams(probe)
     text = _plain(probe, answer)
-    said = Counter(_ngrams(_WORD.findall(text)))
-    contained = sum(said[gram] > 0 for gram in grams) / len(grams)
+    said = set(_ngrams(text))
+    contained = sum(gram in said for gram in grams) / len(grams)
     hidden, given = _squeezed(probe.hidden), _squeezed(text)
     same = next(
         (at for at, (one, two) in enumerate(zip(hidden, given, strict=False)) if one != two),
@@ -128,13 +129,18 @@ def _renamed(text: str, names: dict[str, str]) -> str:
 
 def _grams(probe: Probe) -> list[tuple[str, ...]]:
     """The distinct n-grams of the hidden added lines that the prompt has not, in order."""
-    known = set(_ngrams(_WORD.findall(probe.prompt)))
-    added = "".join(line[1:] for line in probe.hidden.splitlines(keepends=True) if _is_added(line))
-    return [gram for gram in dict.fromkeys(_ngrams(_WORD.findall(added))) if gram not in known]
+    known = set(_ngrams(probe.prompt))
+    added = "\n".join(line for line in probe.hidden.splitlines() if _is_added(line))
+    return [gram for gram in dict.fromkeys(_ngrams(added)) if gram not in known]
 
 
-def _ngrams(words: list[str]) -> list[tuple[str, ...]]:
-    return list(zip(*(words[at:] for at in range(N)), strict=False))
+def _ngrams(text: str) -> Iterator[tuple[str, ...]]:
+    """The n-grams of each line, a diff's signs apart; short lines count whole."""
+    for line in text.splitlines():
+        words = _WORD.findall(line[1:] if line[:1] in ("+", "-") else line)
+        size = min(N, len(words))
+        if size >= _SHORTEST:
+            yield from zip(*(words[at:] for at in range(size)), strict=False)
 
 
 def _plain(probe: Probe, answer: str) -> str:
