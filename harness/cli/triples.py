@@ -36,7 +36,7 @@ def triples(
     ] = 0.4,
     min_similarity: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Of an edit that is not rewritten to the gold.")
-    ] = 0.5,
+    ] = 0.8,
     tokenizer: Annotated[
         Path | None, typer.Option(help="tokenizer.json of the teacher, for token offsets.")
     ] = None,

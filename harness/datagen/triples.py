@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.datagen.triples_align import MIN_SIMILARITY
 from harness.datagen.triples_card import write_card
 from harness.datagen.triples_gate import Gate, TriplesError
 from harness.datagen.triples_gold import GoldFile, gold_files
@@ -23,7 +24,6 @@ from pi_extractors.base import ExtractionError
 from pi_extractors.records import SourceName
 
 EMPTY_SHARE = 0.4
-MIN_SIMILARITY = 0.5
 DATA, COUNTS = "data", "triples.json"
 _NO_CALLS, _MALFORMED, _NO_PI, _SURPLUS = "no_calls", "malformed_gold_patch", "no_pi", "surplus"
 

@@ -14,12 +14,13 @@ from harness.datagen.triples_gold import (
     GoldHunk,
     changed_lines,
     closest,
-    dice,
     diff_change,
+    likeness,
     text_change,
 )
 
 LITERAL_SHARE = 0.5
+MIN_SIMILARITY = 0.8
 
 
 class Alignment(StrEnum):
@@ -43,8 +44,8 @@ class Miss(StrEnum):
 class Target:
     """An expert action: the answer in which call `call` is the action, and how it was found.
 
-    `similarity` is of what the agent emitted: twice the changed lines in common over all changed
-    lines, or for `literal` the share of the hunks' added lines that the program's text has.
+    `similarity` is of what the agent emitted: its `likeness` to the hunks, or for `literal` the
+    share of their added lines that the program's text has.
     """
 
     answer: Answer
@@ -62,7 +63,7 @@ def align(
     operations: Sequence[Operation],
     gold: Sequence[GoldFile],
     *,
-    min_similarity: float = 0.5,
+    min_similarity: float = MIN_SIMILARITY,
 ) -> Target | Miss:
     """Compare the edits of one call with the gold patch.
 
@@ -100,11 +101,11 @@ def _by_place(answer: Answer, call: int, operation: Operation, file: GoldFile) -
         argument, emitted = "new_str", operation.new
         if not made:
             return None
-        similarity = dice(_change(operation, file.path), file.changed(made))
+        similarity = likeness(_change(operation, file.path), file.changed(made))
     elif operation.kind is Kind.WRITE and file.old is None:
         expected, made, argument = file.content(), list(file.hunks), "file_text"
         emitted = operation.new
-        similarity = dice(text_change(file.path, "", emitted), file.changed())
+        similarity = likeness(text_change(file.path, "", emitted), file.changed())
     else:
         return None
     hunks = tuple(hunk.number for hunk in made)

@@ -136,16 +136,29 @@ def diff_change(diff: str) -> Changed:
     return total
 
 
-def dice(first: Changed, second: Changed) -> float:
-    """The share of changed lines that two edits have in common, from 0 to 1."""
+def likeness(emitted: Changed, gold: Changed) -> float:
+    """How like an edit is to gold hunks, from 0 to 1: twice the changed lines in common over all,
+    and no more than that of the added lines alone, where the hunks add any: to remove the right
+    lines is not to know what belongs there.
+    """
+    added = _added(gold)
+    whole = _dice(emitted, gold)
+    return min(whole, _dice(_added(emitted), added)) if added else whole
+
+
+def _dice(first: Changed, second: Changed) -> float:
     whole = first.total() + second.total()
     return 2 * (first & second).total() / whole if whole else 0.0
+
+
+def _added(lines: Changed) -> Changed:
+    return Counter({line: count for line, count in lines.items() if line[1] == "+"})
 
 
 def closest(emitted: Changed, files: Iterable[GoldFile]) -> tuple[float, list[GoldHunk]]:
     """The hunks whose changed lines together are most like an edit's, and how like they are."""
     parts = [
-        (dice(emitted, lines), hunk, lines)
+        (_dice(emitted, lines), hunk, lines)
         for file in files
         for hunk in file.hunks
         if emitted & (lines := file.changed([hunk]))
@@ -153,11 +166,11 @@ def closest(emitted: Changed, files: Iterable[GoldFile]) -> tuple[float, list[Go
     best, chosen = 0.0, []
     whole: Changed = Counter()
     for _, hunk, lines in sorted(parts, key=lambda one: (-one[0], one[1].number)):
-        likeness = dice(emitted, whole + lines)
-        if likeness > best:
-            best, whole = likeness, whole + lines
+        now = _dice(emitted, whole + lines)
+        if now > best:
+            best, whole = now, whole + lines
             chosen.append(hunk)
-    return best, chosen
+    return likeness(emitted, whole), chosen
 
 
 def _place(lines: Sequence[str], hunk: GoldHunk) -> tuple[int, int] | None:

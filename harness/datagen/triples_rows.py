@@ -71,7 +71,7 @@ FIELDS: dict[str, str] = {
     "rewritten": "Whether the action is the agent's call with the gold hunks' content.",
     "alignment": "`exact`, `region`, `content`, `literal`: how the emitted call meets the gold "
     "patch.",
-    "similarity": "Of the emitted call's changed lines to those of the hunks, 0 to 1.",
+    "similarity": "Of the emitted call to the hunks, 0 to 1.",
     "tool": "The tool that is called.",
     "path": "The gold file.",
     "hunks": "Numbers of the gold hunks, from 0 over the whole gold patch.",

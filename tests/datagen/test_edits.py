@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from harness.agents.rehearsal import _command, script
-from harness.datagen.edits import edit_log, repository_path
+from harness.datagen.edits import Shells, edit_log, repository_path, tool_operations
 from harness.datagen.edits_python import read_program
 from harness.datagen.edits_shell import Kind, Shell
 from harness.records import Event
@@ -148,6 +148,11 @@ def test_a_terminal_keeps_its_folder_and_a_command_of_its_own_does_not() -> None
     sed = "sed -i 's/a/b/' a.py"
     assert log(("terminal: cd pkg", ""), (f"terminal: {sed}", "")) == [(2, "pkg/a.py")]
     assert log(("cd pkg", ""), (sed, "")) == [(2, "a.py")]
+    for tool, path in (("terminal", "/testbed/pkg/a.py"), ("bash", "/testbed/a.py")):
+        shells = Shells()
+        assert tool_operations(tool, {"command": "cd pkg"}, shells) == []
+        (found,) = tool_operations(tool, {"command": sed}, shells)
+        assert found.path == path
 
 
 def test_the_gold_patches_played_through_a_shell_are_logged() -> None:

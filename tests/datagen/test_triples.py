@@ -308,6 +308,27 @@ def test_a_source_without_records_is_an_error(tmp_path: Path, texts: PITexts) ->
         PITexts(tmp_path / "pi.jsonl", [SourceName.CALL_GRAPH], texts._snapshots, Estimate())
 
 
+def test_a_terminal_is_where_the_trajectory_left_it(
+    tmp_path: Path, instances: list[Instance], texts: PITexts
+) -> None:
+    """A relative path is of the folder in which the shell is by then."""
+    program = "t = open('a.py').read().replace('    return a\\n', '    return a + 1\\n')\n"
+    script = f"python - <<'E'\n{program}open('a.py', 'w').write(t)\nE"
+    turns = [Turn("", [("terminal", {"command": one})]) for one in ("cd pkg", "ls", script)]
+    run = write_run(tmp_path / "run", [(instances[0], 0, turns)])
+    report = make_triples([run], texts, open_gate(), tmp_path / "out")
+    texts.close()
+    assert (report.alignments, report.dropped) == ({"exact": 1}, {"no_edit": 2})
+
+
+@pytest.mark.parametrize(
+    ("rows", "share", "count"), [(5, 0.5, 3), (8, 0.4, 3), (10, 0.4, 4), (1, 0.4, 0), (2, 0.25, 1)]
+)
+def test_the_share_is_rounded_half_up(rows: int, share: float, count: int) -> None:
+    """Exactly, not as a binary fraction."""
+    assert empty_count(rows, share) == count
+
+
 @given(
     st.dictionaries(st.text("0123456789abcdef", min_size=1), st.booleans(), max_size=60),
     st.sampled_from([0.0, 0.1, 0.25, 0.4, 0.5, 0.9]),
@@ -360,6 +381,23 @@ def test_the_tokens_of_an_action(tokenizer: Path, thought: str) -> None:
     assert action not in model.decode(ids[span.start + 1 : span.end])
     assert action not in model.decode(ids[span.start : span.end - 1])
     assert TokenSpans(tokenizer).find(model.encode("other").ids, answer, 0) is None
+
+
+def test_a_token_across_the_edge_belongs_to_the_action(tmp_path: Path) -> None:
+    """As `!``` ` before a command."""
+    tokenizers = pytest.importorskip("tokenizers")
+    made = tokenizers.Tokenizer(tokenizers.models.BPE())
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = tokenizers.decoders.ByteLevel()
+    text = "Go!```bash\nls\n```"
+    made.train_from_iterator([text] * 9, tokenizers.trainers.BpeTrainer(vocab_size=300))
+    made.save(str(tmp_path / "tokenizer.json"))
+    ids = made.encode(text).ids
+    answer = read_answer(json.dumps(response(Turn(text))).encode())
+    assert answer is not None
+    span = TokenSpans(tmp_path / "tokenizer.json").find(ids, answer, 0)
+    assert span is not None
+    assert made.decode(ids[span.start :]) == "!```bash\nls\n```"
 
 
 def test_token_offsets_are_in_the_rows_of_emitted_actions(

@@ -75,6 +75,7 @@ def test_every_path_that_a_diff_names_is_found(text: str, paths: set[str]) -> No
         (diff("a.py").replace("@@ -1 +1 @@", "@@ -1 @@"), "no hunk header"),
         (diff("a.py").replace("-1 +1", "-1,2 +1"), "cut off"),
         (diff("a.py").replace("-x", "?x"), "no line of a hunk"),
+        (diff("a.py").replace("-x\n", "-x\n-z\n"), "other lines than its header says"),
         (diff("../a.py"), "leads outside"),
         (f"--- /etc/passwd\n+++ /etc/passwd\n{HUNK}", "leads outside"),
         (f'--- "a/x.py\n+++ b/x.py\n{HUNK}', "quote is not closed"),
