@@ -68,9 +68,9 @@ def check(inputs: AuditInputs) -> Check:
     alone. The score is the share of the words' 5-grams in hidden added lines that the prompt has
     not. Fails when the interval of the mean difference is above 0 and its value at least
     `MARGIN`, or when an instance is reproduced though its control is not; passes when the interval
-    is below `MARGIN`, of 15 patches or more. Knowing the project's interfaces by name helps, too: read the
-    examples. Answers are kept in the cache, so that an interrupted check goes on. Raises
-    AuditError, EndpointFailure.
+    is below `MARGIN`, of 15 patches or more. Knowing the project's interfaces by name helps, too:
+    read the examples. Answers are kept in the cache, so that an interrupted check goes on.
+    Raises AuditError, EndpointFailure.
     """
     if inputs.endpoint is None:
         return not_run(NAME, QUESTION, "endpoint (base URL of the student)")
