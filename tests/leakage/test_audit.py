@@ -171,7 +171,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 ) -> None:
     path = tmp_path / "audit.yaml"
     path.write_text(config)
-    code, out, err = harness("leakage", "audit", "--config", path, "--out", tmp_path / "out")
+    code, _, err = harness("leakage", "audit", "--config", path, "--out", tmp_path / "out")
     assert code == 2
     assert said in err
     assert "Traceback" not in err
