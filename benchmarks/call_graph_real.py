@@ -43,7 +43,7 @@ def ty() -> LspResolver:
 
 
 RESOLVERS: dict[str, Callable[[], Resolver]] = {
-    "jedi": lambda: Jedi(request=60, session=PATIENCE),
+    "jedi": lambda: Jedi(request=15, session=PATIENCE),
     "ty": ty,
     "pylsp": lambda: pylsp(LspLimits(session=PATIENCE)),
 }
@@ -79,7 +79,7 @@ class Target:
     @cached_property
     def graph(self) -> UnionGraph:
         """The default engine's graph."""
-        return UnionGraph(DirectorySnapshot(self.root), Store(self.store), [Jedi(60, PATIENCE)])
+        return UnionGraph(DirectorySnapshot(self.root), Store(self.store), [Jedi(15, PATIENCE)])
 
     def ask(self, engine: str, module: str) -> Answers:
         """An engine's answers about the named calls of a module; only other tools' are kept."""

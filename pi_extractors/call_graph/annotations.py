@@ -43,6 +43,7 @@ LISTS = frozenset(
 DICTS = frozenset(
     ["Dict", "dict", "Mapping", "MutableMapping", "DefaultDict", "OrderedDict", "defaultdict"]
 )
+VAGUE = ("typing.", "typing_extensions.", "builtins.object", "builtins.type", "collections.abc.")
 MAX_DEPTH = 6
 
 
@@ -55,31 +56,31 @@ class Annotations(Classes):
             return ()
         if expr[0] == "s":
             return self.subscripted(expr[1], expr[2], frame, depth)
-        if expr[0] == "op":
-            return distinct(
-                (
-                    *self.type_of(expr[1], frame, depth + 1),
-                    *self.type_of(expr[2], frame, depth + 1),
-                )
-            )
-        if expr[0] == "o":
-            found: list[Value] = []
-            for part in expr[1]:
-                found.extend(self.type_of(part, frame, depth + 1))
-            return distinct(found)
+        if expr[0] in ("op", "o"):
+            parts = expr[1:3] if expr[0] == "op" else expr[1]
+            return self.types_of(parts, frame, depth + 1)
         if expr[0] not in ("n", "g", "a"):
             return ()
-        values = self.expr(expr, frame)
-        return tuple(Instance(one) for one in values if isinstance(one, Class))
+        found: list[Value] = []
+        for one in self.expr(expr, frame):
+            if isinstance(one, Class):
+                found.append(Instance(one))
+            elif isinstance(one, External) and not one.name.startswith(VAGUE):
+                found.append(External(f"{one.name}()"))
+        return distinct(found)
+
+    def types_of(self, parts: list[Expr], frame: Frame, depth: int) -> Values:
+        """Instances of any of several types."""
+        found: list[Value] = []
+        for part in parts:
+            found.extend(self.type_of(part, frame, depth))
+        return distinct(found)
 
     def subscripted(self, base: Expr, index: Expr, frame: Frame, depth: int) -> Values:
         name = last(base)
         parts = index[1] if index and index[0] == "t" else [index]
         if name in TRANSPARENT:
-            found: list[Value] = []
-            for part in parts:
-                found.extend(self.type_of(part, frame, depth + 1))
-            return distinct(found)
+            return self.types_of(parts, frame, depth + 1)
         if name in ("Type", "type"):
             return tuple(
                 one.cls

@@ -34,7 +34,9 @@ class AssignmentReader(ExpressionReader):
             self.bind(self.text(target), value)
         elif kind == "attribute":
             read = self.expr(target)
-            if read:
+            if read and read[0] == "a" and read[2] == "__class__" and read[1] and read[1][0] == "n":
+                self.bind(read[1][1], ["e", value])
+            elif read:
                 self.stores.append([self.scope, read[1], read[2], value])
         elif kind == "subscript":
             self.store(target, value)

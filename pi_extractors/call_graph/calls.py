@@ -4,7 +4,7 @@ from typing import Any
 
 from pi_extractors.call_graph.annotations import Annotations
 from pi_extractors.call_graph.repository import is_test
-from pi_extractors.call_graph.summary import CLASS, CallRow, Expr, Scope
+from pi_extractors.call_graph.summary import CLASS, CallRow, Expr, Scope, last
 from pi_extractors.call_graph.values import (
     EXTERNAL,
     Bound,
@@ -310,8 +310,20 @@ class Calls(Annotations):
             return itself
         if any(isinstance(one, Function) and one.scope == scope for one in others):
             return others
-        known = tuple(one for one in others if isinstance(one, Function))
+        known = tuple(
+            one for one in others if isinstance(one, Function) and not self.is_wrapper(one)
+        )
         return distinct((*known, *itself))
+
+    def is_wrapper(self, function: Function) -> bool:
+        """Whether `update_wrapper` makes a function stand for another."""
+        file = self.file(function.path)
+        outline = file.outlines[function.scope]
+        rows = [file.calls[one] for one in file.named.get("update_wrapper", ())]
+        return any(
+            row.scope == outline.parent and row.args and last(row.args[0]) == outline.name
+            for row in rows
+        )
 
     def super_of(self, frame: Frame) -> Values:
         """`super()` in a method."""

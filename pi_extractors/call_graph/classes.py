@@ -6,6 +6,7 @@ from typing import Any
 from pi_extractors.call_graph.containers import Containers
 from pi_extractors.call_graph.summary import CLASS, FUNCTION
 from pi_extractors.call_graph.values import (
+    BUILT_IN,
     EXTERNAL,
     Bound,
     Box,
@@ -116,7 +117,7 @@ class Classes(Containers):
         if isinstance(value, Box):
             return self.box_method(value, name)
         if isinstance(value, Const | Method | Partial):
-            return EXTERNAL
+            return () if value == Const(None) else BUILT_IN
         if isinstance(value, Bound) and name in ("__func__", "__self__"):
             return (value.function if name == "__func__" else value.receiver,)
         return self.function_attribute(value, name) if isinstance(value, Function) else ()
@@ -140,7 +141,7 @@ class Classes(Containers):
             return (cls,) if isinstance(value, Instance) else EXTERNAL
         order = self.mro(cls)
         found = self.found_in(order, value, name)
-        if found and found != EXTERNAL:
+        if found:
             return found
         if isinstance(value, Class):
             meta = self.from_metaclass(order, value, name)
@@ -151,7 +152,7 @@ class Classes(Containers):
             receiver = Instance(child) if isinstance(value, Instance) else child
             below.extend(self.found_in(self.mro(child), receiver, name))
         below = [one for one in below if not isinstance(one, External)]
-        return distinct(below) or found
+        return distinct(below)
 
     def from_metaclass(self, order: Sequence[Ancestor], cls: Class, name: str) -> Values:
         for one in order:

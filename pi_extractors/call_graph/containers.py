@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from pi_extractors.call_graph.core import Core
+from pi_extractors.call_graph.core import MAX_ITEMS, Core
 from pi_extractors.call_graph.summary import Expr
 from pi_extractors.call_graph.values import (
+    BUILT_IN,
     EXTERNAL,
     Box,
     Class,
@@ -19,9 +20,6 @@ from pi_extractors.call_graph.values import (
     Values,
     distinct,
 )
-
-MAX_ITEMS = 60
-"""Containers that are written out at greater length are tables of data."""
 
 
 class Containers(Core):
@@ -205,7 +203,7 @@ class Containers(Core):
     def box_method(self, box: Box, name: str) -> Values:
         """A method of a container; external where its result is nothing to follow."""
         known = {"get", "pop", "setdefault", "values", "items", "copy", "popleft", "popitem"}
-        return (Method(box, name),) if name in known else EXTERNAL
+        return (Method(box, name),) if name in known else BUILT_IN
 
     def box_result(self, method: Method, index: Values) -> Values:
         """What calling a container's method gives."""

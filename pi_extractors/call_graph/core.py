@@ -7,6 +7,7 @@ from pi_extractors.call_graph.imports import Imports
 from pi_extractors.call_graph.repository import File, Repository
 from pi_extractors.call_graph.summary import CLASS, MODULE, Expr
 from pi_extractors.call_graph.values import (
+    BUILT_IN,
     EXTERNAL,
     Box,
     Class,
@@ -23,10 +24,12 @@ from pi_extractors.call_graph.values import (
     distinct,
 )
 
-FUEL = 2000
+FUEL = 1000
 """Evaluations that one question may cost."""
 MAX_DEPTH = 45
 MAX_NESTING = 120
+MAX_ITEMS = 60
+"""Containers that are written out at greater length are tables of data."""
 NEVER = 1 << 30
 
 
@@ -53,7 +56,7 @@ class Core:
             "a": lambda e, frame: self.attributes(self.expr(e[1], frame), e[2]),
             "c": lambda e, frame: self.call(e[1], frame),
             "k": lambda e, frame: (Const(e[1]),),
-            "b": lambda e, frame: EXTERNAL,
+            "b": lambda e, frame: BUILT_IN,
             "l": self.sequence,
             "t": self.sequence,
             "d": self.mapping,
@@ -82,13 +85,21 @@ class Core:
         }
 
     def question(self, ask: Callable[[], Values], topic: Frame) -> Values:
-        """Answer one question within the bounds; questions of one topic share partial answers."""
-        self._fuel = FUEL
-        if topic != self._topic:
-            self._partial.clear()
+        """Answer one question within the bounds.
+
+        Questions of one topic share partial answers; what those leave vague is asked anew.
+        """
+        shared = topic == self._topic
         self._topic = topic
-        self._cut = NEVER
-        return ask()
+        for again in (shared, False):
+            if not again:
+                self._partial.clear()
+            self._fuel = FUEL
+            self._cut = NEVER
+            values = ask()
+            if self._cut == NEVER or not again or any(map(_is_known, values)):
+                break
+        return values
 
     def memo(self, key: Any, compute: Callable[[], Values]) -> Values:
         """What `compute` gives, computed once."""
@@ -211,16 +222,15 @@ class Core:
     def exports(self, path: str, name: str) -> bool:
         """Whether `import *` of a file brings a name."""
         names = self.file(path).scopes[0].names
-        if "__all__" not in names or not name.startswith("_"):
+        if "__all__" not in names:
             return not name.startswith("_")
-        listed = self.definitions(names["__all__"], Frame(path, 0))
-        return any(name in self.constants(box) for box in listed if isinstance(box, Box))
-
-    def constants(self, box: Box) -> list[str | int | None]:
-        thunks = [self.force(thunk) for _, thunk in box.items] + [
-            self.force(thunk) for thunk in box.rest
-        ]
-        return [one.value for values in thunks for one in values if isinstance(one, Const)]
+        listed = self.bound_name("__all__", Frame(path, 0))
+        found = self.each(listed, self.elements)
+        if Const(name) in found:
+            return True
+        whole = all(isinstance(one, Box) and len(one.items) < MAX_ITEMS for one in listed)
+        complete = whole and found and all(isinstance(one, Const) for one in found)
+        return not name.startswith("_") and not complete
 
     def module_name(self, path: str, name: str) -> Values:
         """A name of a module, seen from outside."""
@@ -331,3 +341,7 @@ class Core:
 
     def instances(self, value: Value) -> Values:
         raise NotImplementedError
+
+
+def _is_known(value: Value) -> bool:
+    return value != EXTERNAL[0]

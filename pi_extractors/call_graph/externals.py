@@ -3,6 +3,7 @@
 from pi_extractors.call_graph.calls import Calls
 from pi_extractors.call_graph.summary import CallRow
 from pi_extractors.call_graph.values import (
+    BUILT_IN,
     EXTERNAL,
     Bound,
     Box,
@@ -61,6 +62,8 @@ class Externals(Calls):
         args = row.args
         if name == "builtins.super":
             return self.explicit_super(row, frame) if args else self.super_of(frame)
+        if name.startswith("builtins.object."):
+            return BUILT_IN
         if not args:
             return (Box("dict"),) if name == "builtins.dict" else EXTERNAL
         if name in SAME:

@@ -1,11 +1,14 @@
 """The last resort: a method whose name only one definition of the repository has."""
 
+import sys
 from functools import cache
 
 from pi_extractors.call_graph.externals import Externals
-from pi_extractors.call_graph.summary import CallRow
+from pi_extractors.call_graph.summary import CLASS, CallRow
+from pi_extractors.call_graph.values import Class, External
 
 MIN_LENGTH = 4
+STANDARD = sys.stdlib_module_names | {"builtins"}
 
 
 @cache
@@ -57,4 +60,10 @@ def by_name(evaluator: Externals, path: str, row: CallRow) -> list[tuple[str, in
     if len(places) != 1 or name in common_names():
         return []
     at, scope = places[0]
-    return [(evaluator.repository.paths[at], scope)]
+    where = evaluator.repository.paths[at]
+    owner = evaluator.file(where).outlines[scope].parent
+    if evaluator.file(where).outlines[owner].kind == CLASS:
+        for base in evaluator.mro(Class(where, owner)):
+            if isinstance(base, External) and base.name.partition(".")[0] not in STANDARD:
+                return []  # it may be a method of the foreign class
+    return [(where, scope)]

@@ -44,10 +44,14 @@ LINKER_VERSION = f"1.{VERSION}"
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """The calls that the linker finds at a site; `open`: it knows nothing of the callee."""
+    """The calls that the linker finds at a site.
+
+    `open`: it knows nothing of the callee; `vague`: the callee came from something external.
+    """
 
     calls: list[Call]
     open: bool
+    vague: bool
 
 
 class LinkedGraph:
@@ -135,7 +139,9 @@ class LinkedGraph:
                 targets[target] = None
         confidence = CONFIDENCE if len(targets) == 1 else UNSURE
         calls = [self.edge(path, row, one, "linker", confidence) for one in targets]
-        return Linked(calls, row.kind == CALL and not values)
+        asked = row.kind == CALL and not calls
+        vague = all(isinstance(one, External) and not one.name for one in values)
+        return Linked(calls, asked and not values, asked and vague)
 
     def targets(self, value: Value, kind: int) -> list[tuple[str, int]]:
         """The definitions that run when a value is called, raised or iterated over."""

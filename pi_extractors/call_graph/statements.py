@@ -143,7 +143,8 @@ class StatementReader(AssignmentReader):
                 self.narrow(before, negated=True)
             if condition is not None:
                 self.narrow(condition)
-                open_conditions.append(condition)
+                if condition.type in ("not_operator", "parenthesized_expression"):
+                    open_conditions.append(condition)
             body = "consequence" if condition is not None else "body"
             self.block(part.child_by_field_name(body))
             branches.append(self.env.pop())

@@ -54,34 +54,36 @@ class UnionGraph(LinkedGraph):
         """The resolved calls in the bodies of definitions and of the lambdas in them."""
         calls: dict[Call, None] = {}
         for path, scope in self.bodies(scopes):
-            unresolved: list[CallRow] = []
+            unresolved: dict[tuple[int, int], tuple[CallRow, bool]] = {}
             with no_collection():
                 for row in self.rows(path, scope):
                     linked = self.linked(path, row)
                     calls.update(dict.fromkeys(linked.calls))
-                    if linked.open:
-                        unresolved.append(row)
+                    if linked.vague:
+                        unresolved[row.line, row.column] = row, linked.open
             for call in self.asked(path, unresolved):
                 calls[call] = None
         return ordered(calls)
 
-    def asked(self, path: str, rows: list[CallRow]) -> Iterator[Call]:
-        """What the resolvers say of the sites of one definition, each of what is still open."""
+    def asked(self, path: str, rows: dict[tuple[int, int], tuple[CallRow, bool]]) -> Iterator[Call]:
+        """What the resolvers say of the sites of one definition, each of what is still open.
+
+        A site that nobody knows anything of is left to its name.
+        """
         for name, session in self.sessions if rows else ():
-            sites = {Site(row.line, row.column, row.name): row for row in rows if row.name}
+            sites = [Site(row.line, row.column, row.name) for row, _ in rows.values() if row.name]
             if not sites:
                 break
-            answer = session.resolve(path, self.repository.text(path), list(sites))
+            answer = session.resolve(path, self.repository.text(path), sites)
             self._unanswered.update(dict.fromkeys(answer.skipped))
             for site, locations in answer.locations.items():
-                inside = [one for one in locations if one.path is not None]
-                for location in inside:
+                row, _ = rows.pop((site.line, site.column))
+                for location in locations:
                     target = self.definition_at(location)
                     if target is not None:
-                        yield self.edge(path, sites[site], target, name, location.confidence)
-                rows.remove(sites[site])
-        for row in rows:
-            for target in by_name(self.evaluator, path, row):
+                        yield self.edge(path, row, target, name, location.confidence)
+        for row, nameable in rows.values():
+            for target in by_name(self.evaluator, path, row) if nameable else ():
                 yield self.edge(path, row, target, "name", NAME_CONFIDENCE)
 
     def definition_at(self, location: Location) -> tuple[str, int] | None:

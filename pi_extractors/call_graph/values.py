@@ -150,6 +150,8 @@ Value: TypeAlias = (
 Values: TypeAlias = tuple[Value, ...]
 Json: TypeAlias = dict[str, Any]
 EXTERNAL: Values = (External(),)
+BUILT_IN: Values = (External("builtins.object.attribute"),)
+"""What is known to be external, as a method of a string is."""
 
 
 def distinct(values: "list[Value] | Values") -> Values:
