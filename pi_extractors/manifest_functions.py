@@ -24,6 +24,15 @@ class Found:
     headers: tuple[str, ...]
 
 
+class _Names:
+    """The functions of a file by what ids say; of two of one name, the later counts."""
+
+    def __init__(self, functions: Sequence[Function]) -> None:
+        self.methods = {(one.classes, one.name): one for one in functions}
+        self.names = {one.name: one for one in functions}
+        self.summaries = {one.summary: one for one in functions if one.name.startswith("test")}
+
+
 class TestTree:
     """A snapshot with a test patch applied, in memory; Python files only.
 
@@ -36,6 +45,7 @@ class TestTree:
     def __init__(self, instance: Instance, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._outlines: dict[str, Outline] = {}
+        self._names: dict[str, _Names] = {}
         self._changed: dict[str, bytes] = {}
         self._removed: set[str] = set()
         self.skipped: list[Skipped] = []
@@ -79,6 +89,12 @@ class TestTree:
                 content = self._snapshot.read(path)
             self._outlines[path] = outline(content)
         return self._outlines[path]
+
+    def names(self, path: str) -> _Names:
+        """A file's functions by name."""
+        if path not in self._names:
+            self._names[path] = _Names(self.outline(path).functions)
+        return self._names[path]
 
     @cached_property
     def _by_name(self) -> Mapping[str, Sequence[str]]:
@@ -137,13 +153,12 @@ def _find(tree: TestTree, wanted: ParsedId, places: Sequence[str]) -> Found | No
         found = tree.find_module(wanted.module)
         return _in_class(tree, found[0], found[1], wanted.name) if found else None
     for path in places:
-        for function in reversed(tree.outline(path).functions):
-            if wanted.summary:
-                fits = function.summary == wanted.summary and function.name.startswith("test")
-            else:
-                fits = function.name == wanted.name
-            if fits:
-                return _found(tree, path, function)
+        names = tree.names(path)
+        function = (
+            names.summaries.get(wanted.summary) if wanted.summary else names.names.get(wanted.name)
+        )
+        if function:
+            return _found(tree, path, function)
     return None
 
 
@@ -157,11 +172,9 @@ def _in_class(tree: TestTree, path: str, classes: tuple[str, ...], name: str) ->
             continue
         seen.add(place)
         path, classes = place
-        here = tree.outline(path)
-        for function in reversed(here.functions):
-            if function.name == name and function.classes == classes:
-                return _found(tree, path, function)
-        for base in here.bases.get(classes, ()):
+        if function := tree.names(path).methods.get((classes, name)):
+            return _found(tree, path, function)
+        for base in tree.outline(path).bases.get(classes, ()):
             pending += _classes_named(tree, path, base.rpartition(".")[2])
     return None
 

@@ -1,5 +1,6 @@
 """The test functions of an instance's manifest as PI."""
 
+from bisect import bisect, insort
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.records import Instance
@@ -81,7 +82,8 @@ def _blocks(
         yield Block(text, rank, _heads(found, head), divisible=True)
     yield from _list(_without(failing), head, len(order))
     head = f"# PASS_TO_PASS ({len(passing)}): pass now, must still pass"
-    near = [found for found in _grouped(passing) if found not in order]
+    shown = set(order)
+    near = [found for found in _grouped(passing) if found not in shown]
     ranks = _by_distance(near, order)
     for found in near:
         yield Block(found.function.text, len(order) + 1 + ranks[found], _heads(found, head))
@@ -110,13 +112,18 @@ def _grouped(tests: Mapping[str, Found | None]) -> Iterator[Found]:
 
 def _by_distance(tests: Sequence[Found], failing: Sequence[Found]) -> dict[Found, int]:
     """The place of each test by how near it stands to one that fails."""
+    places: dict[tuple[str, tuple[str, ...] | None], list[int]] = {}
+    for one in failing:
+        for classes in (one.function.classes, None):
+            insort(places.setdefault((one.path, classes), []), one.function.line)
 
     def distance(test: Found) -> tuple[int, int]:
-        same_file = [one for one in failing if one.path == test.path]
-        same_class = [one for one in same_file if one.function.classes == test.function.classes]
-        near = same_class or same_file
-        lines = min((abs(one.function.line - test.function.line) for one in near), default=0)
-        return (2 - bool(same_file) - bool(same_class), lines)
+        for rank, classes in enumerate((test.function.classes, None)):
+            if lines := places.get((test.path, classes)):
+                after = bisect(lines, test.function.line)
+                near = lines[max(0, after - 1) : after + 1]
+                return rank, min(abs(line - test.function.line) for line in near)
+        return 2, 0
 
     ordered = sorted(range(len(tests)), key=lambda place: (distance(tests[place]), place))
     return {tests[place]: rank for rank, place in enumerate(ordered)}

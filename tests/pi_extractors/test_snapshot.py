@@ -168,8 +168,8 @@ def test_a_file_that_changes_or_becomes_a_link_is_refused(tmp_path: Path) -> Non
     snapshot = DirectorySnapshot(root)
     assert len(snapshot.files) == 3
     (root / "a.py").write_bytes(b"9\n")
-    (root / "b.py").unlink()
-    (root / "b.py").symlink_to("c.py")
+    (root / "b.py").rename(tmp_path / "same content")
+    (root / "b.py").symlink_to(tmp_path / "same content")
     (root / "c.py").unlink()
     os.mkfifo(root / "c.py")
 
