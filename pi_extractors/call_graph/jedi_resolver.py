@@ -69,7 +69,7 @@ class _JediSession:
     def _ask(
         self, path: str, text: str, sites: Sequence[Site], found: dict[Site, Sequence[Location]]
     ) -> None:
-        import jedi  # type: ignore[import-untyped]
+        import jedi
         from jedi.api.environment import InterpreterEnvironment  # type: ignore[import-untyped]
 
         if self._cache is None:

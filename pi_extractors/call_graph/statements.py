@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pi_extractors.call_graph.assignments import PATTERNS, AssignmentReader
-from pi_extractors.call_graph.expressions import MAX_DEPTH
 from pi_extractors.call_graph.flow import Defs
+from pi_extractors.call_graph.nodes import MAX_DEPTH
 from pi_extractors.call_graph.summary import RAISE, Expr
 
 if TYPE_CHECKING:
