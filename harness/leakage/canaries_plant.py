@@ -169,10 +169,12 @@ def _renaming(instance: Instance, text: str) -> _Renaming:
     if instance.eval_script is not None and not _embeds(instance):
         return _Renaming(frozenset(), text)
     heads: dict[str, set[str]] = {}
-    for test in (*instance.FAIL_TO_PASS, *instance.PASS_TO_PASS):
+    all_tests = (*instance.FAIL_TO_PASS, *instance.PASS_TO_PASS)
+    for test in all_tests:
         heads.setdefault(_function(test), set()).add(_owner(test))
     others = (instance.eval_script or "").replace(instance.test_patch.rstrip("\n"), "")
     others += instance.patch + instance.problem_statement
+    others += "".join(test for test in all_tests if not _function(test))
     names = {
         name
         for name in map(_function, instance.FAIL_TO_PASS)
@@ -185,14 +187,12 @@ def _renaming(instance: Instance, text: str) -> _Renaming:
     return _Renaming(frozenset(names), text)
 
 
-_ID = re.compile(
-    r"(?P<head>(?:.*::)?)(?P<name>test\w*)(?P<tail>(?:\[.*\])?|(?: \([\w.]+\))?)", re.S
-)
+_ID = re.compile(r"(?P<head>(?:.*::)?)(?P<name>test\w*)(?P<tail>(?:\[.*)?|(?: \([\w.]+\))?)", re.S)
 
 
 def _split(test: str) -> tuple[str, str, str]:
     """What is before a test's function name, the name, what follows. Three shapes of ids:
-    `a.py::Class::test_x[1]`, `test_x (module.Class)`, `test_x`."""
+    `a.py::Class::test_x[1]` (cut at a space by some parsers), `test_x (module.Class)`, `test_x`."""
     found = _ID.fullmatch(test)
     return (found["head"], found["name"], found["tail"]) if found else (test, "", "")
 

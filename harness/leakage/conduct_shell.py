@@ -3,13 +3,12 @@
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice, takewhile
 from typing import NamedTuple
 
-_HEREDOC = re.compile(
-    r"<<-?[ \t]*(?P<quote>['\"]?)(?P<tag>\w+)(?P=quote)(?P<rest>[^\n]*)\n"
-    r"(?P<body>.*?)(?:\n[ \t]*(?P=tag)[ \t]*(?=\n|$)|\Z)",
-    re.S,
-)
+_HEREDOC = re.compile(r"<<-?[ \t]*(?P<quote>['\"]?)(?P<tag>\w{1,64})(?P=quote)")
+_DOCUMENT = re.compile(r"\0(\d+)\0")  # stands for a here-document in the text
 _SUBSHELL = re.compile(r"\$\(([^()]*)\)|`([^`]*)`")
 _COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*", re.S)
@@ -19,6 +18,9 @@ _WRAPPERS = frozenset({"sudo", "nohup", "exec", "command", "env", "stdbuf", "xar
 _SHELLS = frozenset({"bash", "sh", "zsh", "dash"})
 _PYTHON = re.compile(r"(?:.*/)?(?:python[\d.]*|pypy[\d.]*|ipython)")
 _MOST = 100_000
+_MOST_COMMANDS = 400
+_MOST_WORDS = 200
+_MOST_PARTS = 40  # here-documents, and substitutions
 _DEPTH = 4
 
 
@@ -51,27 +53,44 @@ class Simple(NamedTuple):
         return bool(_PYTHON.fullmatch(self.words[0]))
 
 
-def simple_commands(text: str, depth: int = 0) -> list[Simple]:
+def simple_commands(text: str) -> list[Simple]:
     """The simple commands of a shell command, those in substitutions and `bash -c` too.
 
     What a here-document writes to a file is text, not a command. Bounded in depth and size.
     """
+    documents: list[str] = []
+    text = _without_documents(text[:_MOST].replace("\0", "").replace("\\\n", " "), documents)
+    return _commands(text, documents, 0)
+
+
+def _commands(text: str, documents: list[str], depth: int) -> list[Simple]:
     if depth == _DEPTH:
         return []
-    text = text[:_MOST].replace("\\\n", " ")
-    bodies: list[str] = []
-
-    def cut(found: re.Match[str]) -> str:
-        bodies.append(found["body"])
-        return f" __heredoc_{len(bodies) - 1}__ {found['rest']}\n"
-
-    text = _HEREDOC.sub(cut, text)
     found: list[Simple] = []
-    for inner in _SUBSHELL.finditer(text):
-        found += simple_commands(inner[1] or inner[2] or "", depth + 1)
-    for words in _split(text):
-        found += _interpret(words, bodies, depth)
-    return found
+    for inner in islice(_SUBSHELL.finditer(text), _MOST_PARTS):
+        found += _commands(inner[1] or inner[2] or "", documents, depth + 1)
+    for words in islice(_split(text), _MOST_COMMANDS):
+        found += _interpret(words[:_MOST_WORDS], documents, depth)
+    return found[:_MOST_COMMANDS]
+
+
+def _without_documents(text: str, documents: list[str]) -> str:
+    """The text with a mark in place of each here-document, which is added to `documents`."""
+    lines, out = iter(text.split("\n")), []
+    for line in lines:
+        tags: list[str] = []
+
+        def mark(found: re.Match[str], tags: list[str] = tags) -> str:
+            if len(documents) + len(tags) == _MOST_PARTS:
+                return found[0]
+            tags.append(found["tag"])
+            return f" \0{len(documents) + len(tags) - 1}\0 "
+
+        out.append(_HEREDOC.sub(mark, line))
+        for tag in tags:
+            body = takewhile(partial(_goes_on, tag), lines)
+            documents.append("\n".join(body))
+    return "\n".join(out)
 
 
 def _split(text: str) -> Iterator[list[str]]:
@@ -134,13 +153,14 @@ def _newlines(text: str) -> str:
     return "".join(out)
 
 
-def _interpret(words: Sequence[str], bodies: Sequence[str], depth: int) -> Iterator[Simple]:
-    given = [word for word in words if not re.fullmatch(r"__heredoc_\d+__", word)]
-    body = "\n".join(
-        bodies[int(word.removeprefix("__heredoc_").removesuffix("__"))]
-        for word in words
-        if word not in given
-    )
+def _goes_on(tag: str, line: str) -> bool:
+    return line.strip() != tag
+
+
+def _interpret(words: Sequence[str], documents: list[str], depth: int) -> Iterator[Simple]:
+    marks = {word: _DOCUMENT.fullmatch(word) for word in words}
+    given = [word for word in words if not marks[word]]
+    body = "\n".join(documents[int(found[1])] for word in words if (found := marks[word]))
     given = _unwrapped(given)
     if not given:
         return
@@ -148,7 +168,7 @@ def _interpret(words: Sequence[str], bodies: Sequence[str], depth: int) -> Itera
     inline = _option(given, "-c")
     if command.name in _SHELLS:
         if inline or body:
-            yield from simple_commands(inline or body, depth + 1)
+            yield from _commands(inline or body, documents, depth + 1)
     elif command.is_python:
         script = "-" in given or len(given) == 1
         command = command._replace(program=inline or (body if body and script else ""))

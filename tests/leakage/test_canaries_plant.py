@@ -83,6 +83,7 @@ def test_renamed_tests_agree_wherever_they_are_named() -> None:
     ("shape", "renamed"),
     [
         ("tests/test_a.py::TestX::test_new[a-b]", "tests/test_a.py::TestX::test_new_{}[a-b]"),
+        ("tests/test_a.py::test_new[cut at a", "tests/test_a.py::test_new_{}[cut at a"),
         ("test_new (tests.test_a.TestX)", "test_new_{} (tests.test_a.TestX)"),
         (
             "test_new (tests.test_a.TestX.test_new)",
@@ -104,6 +105,7 @@ def test_ids_of_all_shapes_are_renamed(shape: str, renamed: str) -> None:
         {"FAIL_TO_PASS": ["tests/test_a.py::test_old"], "PASS_TO_PASS": []},  # there before
         {"problem_statement": "test_new fails"},
         {"PASS_TO_PASS": ["tests/test_b.py::test_new"]},  # another of the name
+        {"PASS_TO_PASS": ["what test_new says: all of it"]},
         {"FAIL_TO_PASS": ["A sentence from a docstring (tests.A)"]},
     ],
 )

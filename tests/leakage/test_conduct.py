@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.leakage.conduct import check
+from harness.leakage.conduct_shell import simple_commands
 from harness.leakage.findings import Check, Severity, Status
 from harness.leakage.inputs import AuditInputs
 from harness.records import Instance
@@ -334,6 +337,19 @@ def test_openhands_events_and_tool_calls_are_read_alike(tmp_path: Path) -> None:
     (found,) = check(AuditInputs(evaluation="x", control_runs={"method": silent})).findings
     assert found.severity is LEAK
     assert found.where.endswith("calls.parquet:call 1")
+
+
+@pytest.mark.parametrize("piece", ["$(", "`", "<<'X' ", "<<E\n", "E\n", "rm tests/test_a.py ", "'"])
+def test_hostile_commands_are_bounded(piece: str) -> None:
+    commands = simple_commands(piece * 60_000)
+    assert len(commands) <= 400
+    assert all(len(each.words) <= 200 for each in commands)
+
+
+@given(st.text(alphabet="ab $()`'\"<\\\n;&|#E0\0-", max_size=300))
+def test_any_text_is_taken_apart(text: str) -> None:
+    for command in simple_commands(f"cat <<E\n{text}\nE\n{text}"):
+        assert command.words
 
 
 def test_findings_are_counted_by_rule(tmp_path: Path) -> None:
