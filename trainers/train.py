@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from trainers.serving.shipped import ModelError
 
     transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")  # peft asks
     if options.schema:
         print(json.dumps(TrainSettings.model_json_schema(), indent=1))
         return 0
@@ -38,10 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.dry_run:
             print(show_plan(settings, plan(settings)))
             return 0
-        print(train(settings, skip_damaged=options.skip_damaged))
+        folder = train(settings, skip_damaged=options.skip_damaged)
     except (DataError, ModelError, TrainingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
+    if os.environ.get("RANK", "0") == "0":
+        print(folder)
     return 0
 
 

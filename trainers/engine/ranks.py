@@ -91,7 +91,10 @@ def join_ranks(device: str) -> Ranks:
 
 
 def shard(network: nn.Module, layers: Sequence[nn.Module]) -> None:
-    """Give each rank a part of every weight; layers are gathered one at a time."""
+    """Give each rank a part of every weight; layers are gathered one at a time.
+
+    Gradients become means over ranks, where `add_up_gradients` makes sums.
+    """
     for layer in layers:
         fully_shard(layer)
     fully_shard(network, reshard_after_forward=False)

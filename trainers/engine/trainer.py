@@ -57,6 +57,7 @@ class Trainer:
         self._cursor = cursor
         self._ranks = ranks
         self._first = ranks.first
+        self._whole = settings.sharding == "none"
         self._guard = DivergenceGuard(settings.guards)
         self._checkpoints = CheckpointFolder(
             settings.out / "checkpoints", settings.checkpoints.keep
@@ -90,6 +91,7 @@ class Trainer:
             for number in self._cursor.draw(self._settings.batch.trajectories)
         ]
         tokens = sum(one.sampled_tokens for one in batch)
+        scale = (1 if self._whole else self._ranks.world) / tokens
         rows = list(enumerate(pack(batch, self._settings.batch.row_tokens)))
         sums: defaultdict[str, float] = defaultdict(float)
         observed: Observations = {}
@@ -99,7 +101,7 @@ class Trainer:
             others = [teacher.project(trajectories) for teacher in self._teachers]
             torch.manual_seed(_seed(self._settings.seed, step, number))
             found = self._network(row, others, self._method, self._settings.batch.chunk)
-            (found["loss"].sum() * (weight / tokens)).backward()
+            (found["loss"].sum() * (weight * scale)).backward()
             for name, values in found.items():
                 sums[name] += weight * float(values.detach().sum(dtype=torch.float64))
             if weight:
@@ -115,7 +117,7 @@ class Trainer:
         """Add up over ranks, look at it, and let the optimiser go."""
         sums.update(self._ranks.add_up(dict(sums)))
         parameters = list(self.parameters.values())
-        if self._settings.sharding == "none":
+        if self._whole:
             self._ranks.add_up_gradients(parameters)
         clipped = nn.utils.clip_grad_norm_(parameters, self._settings.optimiser.clip_norm)
         norm = float(whole(clipped))
