@@ -78,8 +78,8 @@ def test_the_most_important_are_kept_in_the_given_order() -> None:
 
 
 def test_a_large_block_does_not_keep_smaller_ones_out() -> None:
-    given_blocks = [Block("a " * 5, 0), Block("b " * 8, 1), Block("c " * 5, 2)]
-    fitted = fit_blocks(given_blocks, 10 + MARKER_WORDS, Words())
+    given_blocks = [Block("a " * 50, 0), Block("b " * 80, 1), Block("c " * 50, 2)]
+    fitted = fit_blocks(given_blocks, 100 + MARKER_WORDS, Words())
     assert "a a" in fitted.text
     assert "b" not in fitted.text.split("[cut")[0]
     assert "c c" in fitted.text
