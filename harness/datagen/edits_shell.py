@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 from harness.datagen.edits_python import read_program
 from harness.leakage.conduct_shell import Simple, simple_commands
@@ -70,7 +71,7 @@ class Shell:
 
         text = _HEREDOC.sub(cut, command[:_MOST])
         operations: list[Operation] = []
-        for simple in simple_commands(text):
+        for simple in _parsed(text):
             made = self._simple(simple, bodies, depth)
             self.files |= {one.path: one.new for one in made if one.kind is Kind.WRITE}
             operations += made
@@ -205,6 +206,12 @@ class Shell:
 
     def _path(self, path: str) -> str:
         return posixpath.normpath(posixpath.join(self.cwd, path))
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> tuple[Simple, ...]:
+    """A command is read for its call and again for its event."""
+    return tuple(simple_commands(text))
 
 
 def _programmed(name: str, arguments: Sequence[str]) -> Iterator[str]:

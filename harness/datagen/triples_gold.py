@@ -9,6 +9,8 @@ from harness.records import Instance
 from pi_extractors.base import ExtractionError
 from pi_extractors.diffs import new_path, old_path, parse_diff
 
+_MOST_PAIRS = 4_000_000
+
 Changed = Counter[tuple[str, str, str]]
 """Changed lines: path, sign and line without white space at its ends, with their number."""
 
@@ -114,8 +116,12 @@ def changed_lines(path: str, lines: Iterable[tuple[str, str]]) -> Changed:
 
 
 def text_change(path: str, old: str, new: str) -> Changed:
-    """The changed lines between two texts."""
+    """The changed lines between two texts; of long ones, those that one has more often."""
     before, after = old.split("\n"), new.split("\n")
+    if len(before) * len(after) > _MOST_PAIRS:
+        was = changed_lines(path, (("-", line) for line in before))
+        now = changed_lines(path, (("+", line) for line in after))
+        return _more(was, now) + _more(now, was)
     signed: list[tuple[str, str]] = []
     matcher = SequenceMatcher(None, before, after, autojunk=False)
     for tag, i, j, k, m in matcher.get_opcodes():
@@ -144,6 +150,12 @@ def likeness(emitted: Changed, gold: Changed) -> float:
     added = _added(gold)
     whole = _dice(emitted, gold)
     return min(whole, _dice(_added(emitted), added)) if added else whole
+
+
+def _more(first: Changed, second: Changed) -> Changed:
+    """The lines that the first has more often than the second, signs aside."""
+    others = {(path, text): count for (path, _, text), count in second.items()}
+    return +Counter({key: n - others.get((key[0], key[2]), 0) for key, n in first.items()})
 
 
 def _dice(first: Changed, second: Changed) -> float:

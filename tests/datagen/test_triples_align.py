@@ -10,7 +10,7 @@ from harness.agents.rehearsal import Call, _command, script
 from harness.datagen.edits import Shells, tool_operations
 from harness.datagen.triples_actions import Answer, read_answer
 from harness.datagen.triples_align import Alignment, Miss, Target, align
-from harness.datagen.triples_gold import gold_files
+from harness.datagen.triples_gold import gold_files, text_change
 from harness.records import Instance
 from harness.suites.load import load_suite
 from tests.conftest import REAL_ROWS, make_instance
@@ -210,6 +210,14 @@ def test_a_hunk_that_may_stand_in_two_places_is_made_in_none() -> None:
     (file,) = gold_files(make_instance(patch=patch))
     assert file.applied_to("a\na\na\n")[0] == "a\nb\na\n"
     assert file.applied_to("a\na\n") == ("a\na\n", [])
+
+
+def test_long_texts_are_compared_in_bounded_time() -> None:
+    """Line by line, without their order."""
+    long = [f"{n % 7}\n" for n in range(40_000)]
+    change = text_change("a.py", "".join(long) + "x\n", "".join(long) + "y\n")
+    assert change == {("a.py", "-", "x"): 1, ("a.py", "+", "y"): 1}
+    assert text_change("a.py", "x\nz", "y\nz") == change
 
 
 def test_a_program_is_never_rewritten() -> None:
