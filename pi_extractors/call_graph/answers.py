@@ -3,8 +3,10 @@
 import hashlib
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -12,10 +14,11 @@ from pi_extractors.base import Snapshot
 from pi_extractors.call_graph.graph import Call, Engine, Graph, Symbol, SymbolId
 from pi_extractors.records import Skipped
 
+_LONG = 1.0  # seconds
 _WAIT = 60.0  # seconds for another process's write
 _TABLE = """
 CREATE TABLE IF NOT EXISTS answer (
-    tree TEXT, scope TEXT, calls TEXT, PRIMARY KEY (tree, scope)
+    tree TEXT, scope TEXT, answer TEXT, PRIMARY KEY (tree, scope)
 ) WITHOUT ROWID
 """
 
@@ -32,8 +35,8 @@ class Closable(Protocol):
 class CachedEngine:
     """Asks another engine about definitions that it has not seen in the same tree.
 
-    Answers during which something was skipped, as after a time-out, are not kept. A damaged file
-    is begun anew; what cannot be written is not kept.
+    An answer that lacks something is kept, with what it lacks, when it took long, as after a
+    time-out; else it is asked for again. A damaged file is begun anew.
     """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
@@ -63,6 +66,7 @@ class CachedGraph:
     def __init__(self, graph: Graph, answers: "_Answers") -> None:
         self._graph = graph
         self._answers = answers
+        self._skipped = dict.fromkeys(graph.skipped)
 
     @property
     def symbols(self) -> Mapping[SymbolId, Symbol]:
@@ -71,28 +75,43 @@ class CachedGraph:
 
     @property
     def skipped(self) -> Sequence[Skipped]:
-        """What the other graph skipped."""
-        return self._graph.skipped
+        """What the other graph skips now, or did when it was asked."""
+        return tuple(self._skipped)
 
     def calls_from(self, scopes: Iterable[SymbolId]) -> Sequence[Call]:
         """The resolved calls made in the bodies of some definitions, by caller, line and column."""
         wanted = list(dict.fromkeys(scopes))
-        found = self._answers.read(wanted)
+        known = self._answers.read(wanted)
+        calls: dict[Call, None] = {}
         for scope in wanted:
-            if scope not in found:
-                before = len(self._graph.skipped)
-                found[scope] = list(self._graph.calls_from([scope]))
-                if len(self._graph.skipped) == before:
-                    self._answers.keep(scope, found[scope])
+            answer = known[scope] if scope in known else self._ask(scope)
+            calls.update(dict.fromkeys(answer.calls))
+            self._skipped.update(dict.fromkeys(answer.skipped))
         self._answers.write()
-        calls = {call: None for scope in wanted for call in found[scope]}
         return sorted(calls, key=_order)
+
+    def _ask(self, scope: SymbolId) -> "_Answer":
+        before = len(self._graph.skipped)
+        began = time.monotonic()
+        calls = self._graph.calls_from([scope])
+        answer = _Answer(calls, self._graph.skipped[before:])
+        if not answer.skipped or time.monotonic() - began >= _LONG:
+            self._answers.keep(scope, answer)
+        return answer
 
     def close(self) -> None:
         """End what the other graph started."""
         self._answers.close()
         if isinstance(self._graph, Closable):
             self._graph.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The calls of one definition, and what could not be found out about them."""
+
+    calls: Sequence[Call]
+    skipped: Sequence[Skipped]
 
 
 class _Answers:
@@ -109,24 +128,29 @@ class _Answers:
             file.unlink(missing_ok=True)
             self._connection = _open(file)
 
-    def read(self, scopes: Iterable[SymbolId]) -> dict[SymbolId, list[Call]]:
+    def read(self, scopes: Iterable[SymbolId]) -> dict[SymbolId, _Answer]:
         """What is known of some definitions."""
-        query = "SELECT calls FROM answer WHERE tree = ? AND scope = ?"
+        query = "SELECT answer FROM answer WHERE tree = ? AND scope = ?"
         found = {}
         for scope in scopes:
             with suppress(sqlite3.Error, ValueError, TypeError):
                 row = self._connection.execute(query, (self._tree, scope)).fetchone()
                 if row is not None:
-                    found[scope] = [Call(*call) for call in json.loads(row[0])]
+                    calls, skipped = json.loads(row[0])
+                    found[scope] = _Answer(
+                        [Call(*call) for call in calls],
+                        [Skipped(path=path, reason=reason) for path, reason in skipped],
+                    )
         return found
 
-    def keep(self, scope: SymbolId, calls: Iterable[Call]) -> None:
+    def keep(self, scope: SymbolId, answer: _Answer) -> None:
         """Remember an answer until the next `write`."""
-        rows = [
+        calls = [
             (one.caller, one.callee, one.line, one.column, one.resolver, one.confidence)
-            for one in calls
+            for one in answer.calls
         ]
-        self._fresh.append((self._tree, scope, json.dumps(rows)))
+        skipped = [(one.path, one.reason) for one in answer.skipped]
+        self._fresh.append((self._tree, scope, json.dumps([calls, skipped])))
 
     def write(self) -> None:
         """Write what was remembered."""

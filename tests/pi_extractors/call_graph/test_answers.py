@@ -1,10 +1,13 @@
 """Answers of engines, kept by tree."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import pytest
 
 from pi_extractors.base import Snapshot
 from pi_extractors.call_graph.answers import CachedEngine
-from pi_extractors.call_graph.graph import SymbolId
+from pi_extractors.call_graph.graph import Call, SymbolId
 from pi_extractors.records import Skipped
 from pi_extractors.snapshot import MemorySnapshot
 from tests.pi_extractors.call_graph.small_graph import SmallGraph
@@ -49,16 +52,43 @@ def test_another_tree_or_version_is_asked(tmp_path: Path) -> None:
     assert asked(SmallEngine("2"), tmp_path, A) == [A]
 
 
-def test_an_answer_with_something_skipped_is_not_kept(tmp_path: Path) -> None:
-    class Flaky(SmallGraph):
-        def calls_from(self, scopes):  # type: ignore[no-untyped-def]
-            self.skipped = [Skipped(path="a.py", reason="no answer in time")]
-            return super().calls_from(scopes)
+class Flaky(SmallEngine):
+    """Skips something in every answer, after some seconds of a clock that it moves."""
 
-    engine = SmallEngine()
-    engine.graph = Flaky(["a.py::f()"], [f"{A} -> {B}"])
-    assert asked(engine, tmp_path, A) == [A]
-    assert asked(SmallEngine(), tmp_path, A) == [A]
+    def __init__(self, clock: list[float], seconds: float) -> None:
+        super().__init__()
+
+        class Graph(SmallGraph):
+            def calls_from(self, scopes: Iterable[SymbolId]) -> Sequence[Call]:
+                clock[0] += seconds
+                self.skipped = [*self.skipped, LOST]
+                return super().calls_from(scopes)
+
+        self.graph = Graph(["a.py::f()"], [f"{A} -> {B}"])
+
+
+LOST = Skipped(path="a.py", reason="no answer in time")
+
+
+@pytest.mark.parametrize(("seconds", "again"), [(0.5, [A]), (10.0, [])])
+def test_an_answer_that_lacks_something_is_kept_when_it_took_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, again: list[SymbolId]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("pi_extractors.call_graph.answers.time.monotonic", lambda: clock[0])
+    assert asked(Flaky(clock, seconds), tmp_path, A) == [A]
+    assert asked(SmallEngine(), tmp_path, A) == again
+
+
+def test_what_a_kept_answer_lacks_is_told_again(tmp_path: Path) -> None:
+    clock = [0.0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pi_extractors.call_graph.answers.time.monotonic", lambda: clock[0])
+        asked(Flaky(clock, 10.0), tmp_path, A)
+    graph = CachedEngine(SmallEngine(), tmp_path).open(TREE)
+    graph.calls_from([A])
+    assert graph.skipped == (LOST,)
+    graph.close()
 
 
 def test_a_damaged_file_is_begun_anew(tmp_path: Path) -> None:
