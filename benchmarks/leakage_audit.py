@@ -71,8 +71,9 @@ def run(folder: Path) -> dict[str, dict[str, Any]]:
     ran = [one.name for one in clean.checks if one.status is Status.PASSED]
     wanted = {one.check for one in PLANTS.values()}
     results = {"clean": {"as_expected": clean.passed and wanted <= set(ran), **_said(clean)}}
+    quicker = inputs.model_copy(update={"containers": None})  # no plant is in a sandbox
     for name, one in PLANTS.items():
-        found = _audit(folder, name, one.plant(folder, inputs))
+        found = _audit(folder, name, one.plant(folder, quicker))
         leaks = [
             finding.title
             for check in found.checks
