@@ -49,6 +49,8 @@ def test_hunks_are_found_where_lines_have_moved() -> None:
     (file,) = parse_diff("--- a/x\n+++ b/x\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n", "patch")
     shifted = b"new\n" * 40 + b"one\ntwo\nthree\n"
     assert apply_to(shifted, file) == b"new\n" * 40 + b"one\n2\nthree\n"
+    (far,) = parse_diff("--- a/x\n+++ b/x\n@@ -90000 +90000 @@\n-two\n+2\n", "patch")
+    assert apply_to(b"one\ntwo\n", far) == b"one\n2\n"
     assert apply_to(b"one \r\ntwo\r\nthree\r\n", file) == b"one\n2\nthree\n"
     with pytest.raises(ExtractionError, match="x: hunk 1 does not apply"):
         apply_to(b"one\ntwo\nfour\n", file)
