@@ -48,10 +48,11 @@ def export(
                 if not path.name.endswith(".safetensors.index.json"):
                     shutil.copyfile(path, draft / path.name)
         dtype = getattr(torch, settings.student.dtype)
-        network.causal.config.dtype = dtype
         network.causal.save_pretrained(
             draft, state_dict={name: each.to(dtype) for name, each in weights.items()}
         )
+        network.causal.config.dtype = dtype  # it saved that of the weights in training
+        network.causal.config.save_pretrained(draft)
     (draft / "training.json").write_text(card, encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
