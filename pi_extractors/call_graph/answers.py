@@ -1,4 +1,4 @@
-"""An engine whose answers are kept: by tree, since a call's target may lie in any file of it."""
+"""An engine whose answers are kept: by tree, since a call may lead to any file of it."""
 
 import hashlib
 import json
@@ -16,11 +16,6 @@ from pi_extractors.records import Skipped
 
 _LONG = 1.0  # seconds
 _WAIT = 60.0  # seconds for another process's write
-_TABLE = """
-CREATE TABLE IF NOT EXISTS answer (
-    tree TEXT, scope TEXT, answer TEXT, PRIMARY KEY (tree, scope)
-) WITHOUT ROWID
-"""
 
 
 @runtime_checkable
@@ -33,10 +28,11 @@ class Closable(Protocol):
 
 
 class CachedEngine:
-    """Asks another engine about definitions that it has not seen in the same tree.
+    """Asks another engine what it was not asked before about the same tree.
 
-    An answer that lacks something is kept, with what it lacks, when it took long, as after a
-    time-out; else it is asked for again. A damaged file is begun anew.
+    An engine may answer by what it was asked earlier, so an answer counts for the same questions
+    in the same order only. One that lacks something is kept, with what it lacks, when it took
+    long, as after a time-out; else it is asked for again. A damaged file is begun anew.
     """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
@@ -55,17 +51,18 @@ class CachedEngine:
 
     def open(self, snapshot: Snapshot) -> "CachedGraph":
         """Index a snapshot."""
-        made_of = f"{self.name} {self.version} {snapshot.identity}"
-        tree = hashlib.sha256(made_of.encode()).hexdigest()
-        return CachedGraph(self._engine.open(snapshot), _Answers(self._folder, tree))
+        key = _key(self.name, self.version, snapshot.identity)
+        return CachedGraph(self._engine.open(snapshot), _Answers(self._folder), key)
 
 
 class CachedGraph:
     """A graph, and what it was asked before."""
 
-    def __init__(self, graph: Graph, answers: "_Answers") -> None:
+    def __init__(self, graph: Graph, answers: "_Answers", key: str) -> None:
         self._graph = graph
         self._answers = answers
+        self._key = key  # of the tree and all questions so far
+        self._unasked: list[list[SymbolId]] = []
         self._skipped = dict.fromkeys(graph.skipped)
 
     @property
@@ -81,22 +78,23 @@ class CachedGraph:
     def calls_from(self, scopes: Iterable[SymbolId]) -> Sequence[Call]:
         """The resolved calls made in the bodies of some definitions, by caller, line and column."""
         wanted = list(dict.fromkeys(scopes))
-        known = self._answers.read(wanted)
-        calls: dict[Call, None] = {}
-        for scope in wanted:
-            answer = known[scope] if scope in known else self._ask(scope)
-            calls.update(dict.fromkeys(answer.calls))
-            self._skipped.update(dict.fromkeys(answer.skipped))
-        self._answers.write()
-        return sorted(calls, key=_order)
+        self._key = _key(self._key, *wanted)
+        self._unasked.append(wanted)
+        answer = self._answers.read(self._key) or self._ask()
+        self._skipped.update(dict.fromkeys(answer.skipped))
+        return answer.calls
 
-    def _ask(self, scope: SymbolId) -> "_Answer":
+    def _ask(self) -> "_Answer":
+        *earlier, wanted = self._unasked
+        for scopes in earlier:
+            self._graph.calls_from(scopes)
+        self._unasked.clear()
         before = len(self._graph.skipped)
         began = time.monotonic()
-        calls = self._graph.calls_from([scope])
+        calls = self._graph.calls_from(wanted)
         answer = _Answer(calls, self._graph.skipped[before:])
         if not answer.skipped or time.monotonic() - began >= _LONG:
-            self._answers.keep(scope, answer)
+            self._answers.keep(self._key, answer)
         return answer
 
     def close(self) -> None:
@@ -115,11 +113,9 @@ class _Answer:
 
 
 class _Answers:
-    """The kept answers about one tree."""
+    """The kept answers, by key."""
 
-    def __init__(self, folder: Path, tree: str) -> None:
-        self._tree = tree
-        self._fresh: list[tuple[str, str, str]] = []
+    def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "answers-1.sqlite"
         try:
@@ -128,38 +124,29 @@ class _Answers:
             file.unlink(missing_ok=True)
             self._connection = _open(file)
 
-    def read(self, scopes: Iterable[SymbolId]) -> dict[SymbolId, _Answer]:
-        """What is known of some definitions."""
-        query = "SELECT answer FROM answer WHERE tree = ? AND scope = ?"
-        found = {}
-        for scope in scopes:
-            with suppress(sqlite3.Error, ValueError, TypeError):
-                row = self._connection.execute(query, (self._tree, scope)).fetchone()
-                if row is not None:
-                    calls, skipped = json.loads(row[0])
-                    found[scope] = _Answer(
-                        [Call(*call) for call in calls],
-                        [Skipped(path=path, reason=reason) for path, reason in skipped],
-                    )
-        return found
+    def read(self, key: str) -> _Answer | None:
+        """What is known; None for nothing, or what cannot be read."""
+        with suppress(sqlite3.Error, ValueError, TypeError):
+            query = "SELECT answer FROM answer WHERE key = ?"
+            row = self._connection.execute(query, (key,)).fetchone()
+            if row is not None:
+                calls, skipped = json.loads(row[0])
+                return _Answer(
+                    [Call(*call) for call in calls],
+                    [Skipped(path=path, reason=reason) for path, reason in skipped],
+                )
+        return None
 
-    def keep(self, scope: SymbolId, answer: _Answer) -> None:
-        """Remember an answer until the next `write`."""
+    def keep(self, key: str, answer: _Answer) -> None:
+        """Add an answer, if the file can be written."""
         calls = [
             (one.caller, one.callee, one.line, one.column, one.resolver, one.confidence)
             for one in answer.calls
         ]
         skipped = [(one.path, one.reason) for one in answer.skipped]
-        self._fresh.append((self._tree, scope, json.dumps([calls, skipped])))
-
-    def write(self) -> None:
-        """Write what was remembered."""
-        if self._fresh:
-            with suppress(sqlite3.Error), self._connection:
-                self._connection.executemany(
-                    "INSERT OR IGNORE INTO answer VALUES (?, ?, ?)", self._fresh
-                )
-            self._fresh.clear()
+        row = (key, json.dumps([calls, skipped]))
+        with suppress(sqlite3.Error), self._connection:
+            self._connection.execute("INSERT OR IGNORE INTO answer VALUES (?, ?)", row)
 
     def close(self) -> None:
         """Close the file."""
@@ -170,9 +157,11 @@ def _open(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file, timeout=_WAIT)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute(_TABLE)
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS answer (key TEXT PRIMARY KEY, answer TEXT) WITHOUT ROWID"
+    )
     return connection
 
 
-def _order(call: Call) -> tuple[str, int, int, float, str]:
-    return call.caller, call.line, call.column, -call.confidence, call.callee
+def _key(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
