@@ -78,7 +78,10 @@ def test_the_marked_diff_applies_and_means_the_same(name: str, tmp_path: Path) -
     assert result != after
     assert MARK in result
     assert ast.dump(ast.parse(result)) == ast.dump(ast.parse(after))
-    PatchSet(marked)
+    grown = 0
+    for hunk in PatchSet(marked)[0]:
+        assert hunk.target_start == hunk.source_start + grown
+        grown += hunk.added - hunk.removed
 
 
 @pytest.mark.parametrize(
