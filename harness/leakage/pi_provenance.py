@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from harness.leakage.conduct_patch import is_test
 from harness.leakage.filter_diff import MalformedDiffError, touched_paths
 from harness.leakage.filter_repositories import canonical_repository
 from harness.leakage.filter_rules import RowFacts
@@ -15,12 +14,13 @@ from harness.leakage.pi_records import Kind, read_pi
 from harness.leakage.training import Rows, rows
 from harness.leakage.triples_check import triple_findings
 from harness.records import Instance
+from pi_extractors.call_graph.evaluation_files import evaluation_files
 from pi_extractors.records import TIERS, PIRecord, SourceName, Tier
 
 NAME = "pi_provenance"
 QUESTION = "Is all PI of training instances only, of their own fields, and of the tier it claims?"
 
-_FROM_ROW = ("patch", "test_patch", "fail_to_pass", "pass_to_pass", "problem_statement")
+_FROM_ROW = ("patch", "test_patch", "fail_to_pass", "pass_to_pass", "issue")
 _PATH = re.compile(r"[\w./+-]{1,500}\.pyi?\b")
 _NOT_BASE = "snapshot: not the base commit"
 _EXAMPLES = 5
@@ -100,7 +100,7 @@ class _Look:
         for one in self.evaluation.values():
             repository = canonical_repository(one.repo)
             self._tests.setdefault(repository, set()).update(_touched(one.test_patch))
-            for name in ("patch", "test_patch"):
+            for name in ("patch", "test_patch", "problem_statement"):
                 self._evaluated[digest(getattr(one, name))] = f"{name} of {one.instance_id}"
 
     def add(self, kind: Kind, where: str, evidence: str) -> None:
@@ -144,7 +144,7 @@ class _Look:
         evaluated = paths & self._tests.get(self._repositories.get(one.instance_id, ""), set())
         if evaluated:
             self.add(EVALUATION_TESTS, where, f"{one.instance_id}: {', '.join(sorted(evaluated))}")
-        elif tests := {path for path in paths if is_test(path)}:
+        elif tests := evaluation_files(paths):
             self.add(TESTS, where, f"{one.instance_id}: {', '.join(sorted(tests))}")
 
     def findings(self, inputs: AuditInputs) -> Iterator[Finding]:

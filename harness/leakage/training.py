@@ -51,10 +51,11 @@ def _rows(reference: str, stamp: tuple[int, int] | None) -> Rows:
 def _digests(row: RawRow) -> dict[str, str]:
     if not isinstance(row.value, dict):
         return {}
+    columns = {"patch": "patch", "test_patch": "test_patch", "issue": "problem_statement"}
     made = {
-        name: digest(row.value[name])
-        for name in ("patch", "test_patch", "problem_statement")
-        if isinstance(row.value.get(name), str)
+        name: digest(row.value[column])
+        for name, column in columns.items()
+        if isinstance(row.value.get(column), str)
     }
     for name in ("FAIL_TO_PASS", "PASS_TO_PASS"):
         tests = _tests(row.value.get(name))

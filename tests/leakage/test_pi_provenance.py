@@ -93,6 +93,19 @@ def test_a_tier_that_is_not_the_sources(
     the_finding(check, severity, "is called")
 
 
+def test_a_call_graph_for_the_issue_of_an_evaluation_instance(
+    inputs: AuditInputs, tmp_path: Path
+) -> None:
+    for one, kind in ((ONE, None), (SAME_REPOSITORY, "a field of an evaluation instance")):
+        provenance = Provenance(extractor="x/1", inputs={"issue": digest(one.problem_statement)})
+        record = pi_record(ONE, SourceName.CALL_GRAPH, CALL_GRAPH, provenance=provenance)
+        check = of_pi(inputs, tmp_path, record)
+        if kind:
+            the_finding(check, Severity.LEAK, kind)
+        else:
+            assert check.status is Status.PASSED
+
+
 def test_pi_made_from_other_fields(inputs: AuditInputs, tmp_path: Path) -> None:
     other = TRAIN[1].model_copy(update={"instance_id": ONE.instance_id})
     check = of_pi(inputs, tmp_path, pi_record(other, SourceName.GOLD_PATCH, "x"))
