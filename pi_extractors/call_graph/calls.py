@@ -98,7 +98,7 @@ class Calls(Annotations):
                         bindings.append((at, values))
         elif depth > MAX_FRAMES:
             outer = None
-        inner = Frame(function.path, function.scope, tuple(bindings), outer, depth)
+        inner = self.interned(Frame(function.path, function.scope, tuple(bindings), outer, depth))
         return self.memo(("r", inner), lambda: self.outcome(scope, inner))
 
     def outcome(self, scope: Scope, inner: Frame) -> Values:

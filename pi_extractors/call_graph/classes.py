@@ -194,7 +194,7 @@ class Classes(Containers):
         if self.is_method(path, scope) and self.method_kind(path, scope) != "static":
             if self.method_kind(path, scope) == "class":
                 receiver = _class_of(receiver)
-            return Frame(path, scope, ((0, (receiver,)),), None, 1)
+            return self.interned(Frame(path, scope, ((0, (receiver,)),), None, 1))
         return Frame(path, scope)
 
     def stores_of(self, path: str) -> dict[tuple[int, str], list[list[Any]]]:

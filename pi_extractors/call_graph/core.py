@@ -47,6 +47,7 @@ class Core:
         self._partial: dict[Any, Values] = {}
         self._active: dict[Any, int] = {}
         self._cut = NEVER
+        self._frames: dict[Frame, Frame] = {}
         self._fuel = 0
         self._nesting = 0
         self._topic: Frame | None = None
@@ -177,6 +178,10 @@ class Core:
         """A name of a scope, seen from elsewhere."""
         scope = self.file(frame.path).scopes[frame.scope]
         return self.definitions([*scope.names.get(name, ()), *scope.weak.get(name, ())], frame)
+
+    def interned(self, frame: Frame) -> Frame:
+        """The first frame that is equal: so that comparing nested frames stays cheap."""
+        return self._frames.setdefault(frame, frame)
 
     def frame_of(self, scope: int, frame: Frame | None) -> Frame:
         """The frame of a scope of the same file, as seen from an inner one."""

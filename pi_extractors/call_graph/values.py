@@ -154,6 +154,16 @@ BUILT_IN: Values = (External("builtins.object.attribute"),)
 """What is known to be external, as a method of a string is."""
 
 
+MOST_VALUES = 24
+MOST_BOXES = 4
+
+
 def distinct(values: "list[Value] | Values") -> Values:
-    """Each value once, in order."""
-    return tuple(dict.fromkeys(values))
+    """Each value once, in order; of very many the first."""
+    found = tuple(dict.fromkeys(values)) if len(values) > 1 else tuple(values)
+    if len(found) > MOST_BOXES:
+        boxes = [one for one in found if isinstance(one, Box)]
+        if len(boxes) > MOST_BOXES:
+            dropped = set(map(id, boxes[MOST_BOXES:]))
+            found = tuple(one for one in found if id(one) not in dropped)
+    return found[:MOST_VALUES]
