@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from harness.agents import make_agent
-from harness.agents.base import GATEWAY_FOLDER, Endpoint
+from harness.agents.base import Endpoint
 from harness.config import RunConfig
 from harness.gateway import Gateway
 from harness.leakage.containers_search import Searched, search_sandbox
@@ -19,7 +19,8 @@ from harness.leakage.ledger import Ledger
 from harness.leakage.material import not_run
 from harness.leakage.taint import Scanner
 from harness.records import Instance, RunFolder
-from harness.sandboxes.base import Bind, Sandbox, SandboxFailure, SandboxProvider
+from harness.rollouts.work import attempt_binds
+from harness.sandboxes.base import Sandbox, SandboxFailure, SandboxProvider
 from harness.suites.load import load_suite
 
 NAME = "containers"
@@ -89,13 +90,13 @@ def attempt_sandbox(config: RunConfig, image: str, provider: SandboxProvider) ->
     """
     agent = make_agent(config.method.agent.kind, config.method.agent.options)
     agent.prepare(lambda line: None)
-    binds = [*agent.binds(provider.kind)]
     with ExitStack() as held:
+        door = None
         if agent.model_in_sandbox:
             calls = Path(held.enter_context(tempfile.TemporaryDirectory()), "calls.parquet")
             gateway = held.enter_context(Gateway(_NOWHERE, config.gateway))
             door = gateway.open(budget=config.budget, seed=0, calls=calls)
-            binds.append(Bind(source=str(door.folder), target=GATEWAY_FOLDER))
+        binds = attempt_binds(agent, provider.kind, door)
         yield held.enter_context(
             provider.start(image, limits=config.limits, owner=_OWNER, binds=binds)
         )

@@ -210,15 +210,12 @@ class Workshop:
         with ExitStack() as held:
             sandbox = None
             if agent.needs_sandbox:
-                binds = [*agent.binds(self._provider.kind)]
-                if agent.model_in_sandbox and door:
-                    binds.append(Bind(source=str(door.folder), target=GATEWAY_FOLDER))
                 sandbox = held.enter_context(
                     self._provider.start(
                         self._image(job),
                         limits=order.config.limits,
                         owner=order.config.id,
-                        binds=binds,
+                        binds=attempt_binds(agent, self._provider.kind, door),
                     )
                 )
             return agent.run(
@@ -230,6 +227,14 @@ class Workshop:
                 emit=emit,
                 logs=logs,
             )
+
+
+def attempt_binds(agent: Agent, sandbox_kind: str, door: Door | None) -> list[Bind]:
+    """What an attempt's sandbox sees of the host: the agent's own, and its gateway's socket."""
+    binds = [*agent.binds(sandbox_kind)]
+    if agent.model_in_sandbox and door:
+        binds.append(Bind(source=str(door.folder), target=GATEWAY_FOLDER))
+    return binds
 
 
 def settled(outcome: Outcome, report: DoorReport) -> Outcome:
