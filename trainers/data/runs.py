@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 from pydantic import ValidationError
 
 from harness.records import Grade, RunFolder, Verdict, find_runs
@@ -56,17 +57,18 @@ def read_runs(paths: Sequence[Path], author: Author, *, max_tokens: int) -> RunD
         except FileNotFoundError as error:
             raise DataError(f"{error}; give what `harness eval` wrote") from None
         for run in runs:
-            if run.root.name in names:
+            name = _name(run)
+            if name in names:
                 raise DataError(
-                    f"{names[run.root.name]} and {run.root} have one name, by which attempts are "
-                    "told apart: leave one out, or rename its folder"
+                    f"{names[name]} and {run.root} are both the run {name!r}, so their attempts "
+                    "cannot be told apart: leave one out"
                 )
-            names[run.root.name] = run.root
-            _read_run(run, author, max_tokens, data)
+            names[name] = run.root
+            _read_run(run, name, author, max_tokens, data)
     return data
 
 
-def _read_run(run: RunFolder, author: Author, max_tokens: int, data: RunData) -> None:
+def _read_run(run: RunFolder, name: str, author: Author, max_tokens: int, data: RunData) -> None:
     tokenizer = _tokenizer_of(run)
     if tokenizer is not None:
         data.tokenizers[str(run.root)] = tokenizer
@@ -83,7 +85,7 @@ def _read_run(run: RunFolder, author: Author, max_tokens: int, data: RunData) ->
                 data.counts["sequences cut to max_tokens"] += 1
                 tokens = cut(tokens, max_tokens)
             trajectory = Trajectory(
-                name=f"{run.root.name}/{instance}/{seed}#{number}",
+                name=f"{name}/{instance}/{seed}#{number}",
                 group=instance,
                 author=author,
                 ids=tokens.ids,
@@ -143,6 +145,14 @@ def _grade(path: Path) -> Grade | None:
         return None
     except (OSError, ValidationError) as error:
         raise DataError(f"{path}: not a grade ({error}); run `harness grade` again") from None
+
+
+def _name(run: RunFolder) -> str:
+    """The run's id."""
+    try:
+        return str(yaml.safe_load(run.config.read_text(encoding="utf-8"))["id"])
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        raise DataError(f"{run.config}: not a run's configuration ({error!r})") from None
 
 
 def _tokenizer_of(run: RunFolder) -> str | None:

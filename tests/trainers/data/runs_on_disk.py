@@ -79,7 +79,7 @@ def write_run(
     """A run in which the first seed of each instance is resolved and the others are not."""
     run = RunFolder(folder)
     folder.mkdir(parents=True)
-    run.config.write_text("schema_version: 1\n")
+    run.config.write_text(f"schema_version: 1\nid: {folder.name}\n")
     run.lock.write_text(json.dumps({"model": {"tokenizer_sha256": tokenizer}}))
     for number in range(instances):
         for seed in range(seeds):

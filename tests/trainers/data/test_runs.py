@@ -84,6 +84,12 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     grade.write_text(json.dumps({"verdict": "resolved"}))
     with pytest.raises(DataError, match=rf"{grade}: not a grade"):
         read_runs([run.root], "student", max_tokens=100)
+    run.lock.write_text("{")
+    with pytest.raises(DataError, match=rf"{run.lock}: not a run's lock"):
+        read_runs([run.root], "student", max_tokens=100)
+    run.config.write_text("[]")
+    with pytest.raises(DataError, match=rf"{run.config}: not a run's configuration"):
+        read_runs([run.root], "student", max_tokens=100)
 
 
 def test_long_sequences_are_cut_and_counted(tmp_path: Path) -> None:
@@ -99,12 +105,12 @@ def test_folders_without_runs_and_runs_of_one_name_are_refused(tmp_path: Path) -
     with pytest.raises(DataError, match="no run in"):
         read_runs([tmp_path], "student", max_tokens=4)
     paths = [write_run(tmp_path / place / "same", instances=1) for place in ("a", "b")]
-    with pytest.raises(DataError, match="have one name"):
+    with pytest.raises(DataError, match="are both the run 'same'"):
         read_runs(paths, "student", max_tokens=4)
 
 
 def make_run(tmp_path: Path) -> RunFolder:
     run = RunFolder(tmp_path / "run")
     run.root.mkdir()
-    run.config.write_text("schema_version: 1\n")
+    run.config.write_text("id: run\n")
     return run
