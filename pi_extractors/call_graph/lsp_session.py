@@ -27,6 +27,10 @@ _MAX_LOCATIONS = 64
 _NO_BREAKS = dict.fromkeys(map(ord, "\v\f\x1c\x1d\x1e\x85\u2028\u2029"), " ")
 
 
+def _no_options(import_roots: Sequence[Path]) -> Mapping[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class LspLimits:
     """Bounds of one session; times in seconds, memory in bytes of address space."""
@@ -49,7 +53,7 @@ class LspResolver:
     name: str
     version: str
     command: Sequence[str]
-    options: Callable[[Sequence[Path]], Mapping[str, Any]] = lambda roots: {}
+    options: Callable[[Sequence[Path]], Mapping[str, Any]] = _no_options
     env: Mapping[str, str] = field(default_factory=dict)
     encoding: Encoding | None = None
     limits: LspLimits = LspLimits()
