@@ -90,7 +90,10 @@ class Target:
             found = self.resolve(RESOLVERS[engine](), module)
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps([[*place, names] for place, names in found.items()]))
-        return {(line, column): names for line, column, names in json.loads(kept.read_text())}
+        return {
+            (line, column): sorted({self.normal(SymbolId(name)) for name in names})
+            for line, column, names in json.loads(kept.read_text())
+        }
 
     def own(self, engine: str, module: str) -> Answers:
         """The linker's or the union's answers."""
@@ -139,8 +142,12 @@ class Target:
         if graph.repository.outlines(path)[scope].kind != CLASS:
             return symbol
         cls = Class(path, scope)
+        evaluator = graph.evaluator
         for name in ("__init__", "__new__"):
-            for one in graph.evaluator.found_in(graph.evaluator.mro(cls), Instance(cls), name):
+            found, _ = evaluator.unhurried(
+                lambda name=name: evaluator.found_in(evaluator.mro(cls), Instance(cls), name)
+            )
+            for one in found:
                 function = one.function if isinstance(one, Bound) else one
                 if isinstance(function, Function):
                     return graph.repository.symbol_id(function.path, function.scope)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pi_extractors.call_graph.containers import Containers
+from pi_extractors.call_graph.repository import is_test
 from pi_extractors.call_graph.summary import CLASS, FUNCTION
 from pi_extractors.call_graph.values import (
     BUILT_IN,
@@ -45,22 +46,23 @@ class Classes(Containers):
         """Python's method resolution order; depth first where that has none."""
         if cls not in self._mro:
             self._mro[cls] = (cls,)  # what a cycle sees
-            bases: list[Ancestor] = []
-            frame = Frame(cls.path, self.file(cls.path).outlines[cls.scope].parent)
-            for base in self.file(cls.path).scopes[cls.scope].bases:
-                known = [one for one in self.expr(base, frame) if isinstance(one, Class | External)]
-                bases += known[:1] if known else [External()]
-            sequences: list[list[Ancestor]] = [
-                list(self.mro(one)) if isinstance(one, Class) else [one] for one in bases
-            ]
-            self._mro[cls] = (cls, *linearise([*sequences, bases]))
+            order, complete = self.unhurried(lambda: self.find_mro(cls))
+            if not complete:
+                del self._mro[cls]
+                return order
+            self._mro[cls] = order
         return self._mro[cls]
 
-    def is_open(self, cls: Class) -> bool:
-        """Whether a base class lies outside the repository."""
-        return any(
-            isinstance(one, External) and one.name != "builtins.object" for one in self.mro(cls)
-        )
+    def find_mro(self, cls: Class) -> tuple[Ancestor, ...]:
+        bases: list[Ancestor] = []
+        frame = Frame(cls.path, self.file(cls.path).outlines[cls.scope].parent)
+        for base in self.file(cls.path).scopes[cls.scope].bases:
+            known = [one for one in self.expr(base, frame) if isinstance(one, Class | External)]
+            bases += known[:1] if known else [External()]
+        sequences: list[list[Ancestor]] = [
+            list(self.mro(one)) if isinstance(one, Class) else [one] for one in bases
+        ]
+        return (cls, *linearise([*sequences, bases]))
 
     def subclasses(self, cls: Class) -> list[Class]:
         """Direct and indirect subclasses, nearest first."""
@@ -72,6 +74,8 @@ class Classes(Containers):
                 name = self.file(parent.path).outlines[parent.scope].name
                 for at, scope in self.repository.derived.get(name, [])[:MAX_SUBCLASSES]:
                     child = Class(self.repository.paths[at], scope)
+                    if is_test(child.path) and not is_test(cls.path):
+                        continue
                     if child not in found and parent in self.mro(child)[1:]:
                         found[child] = None
                         todo.append(child)

@@ -1,7 +1,7 @@
 """Evaluation of expressions, on demand, with bounds."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from pi_extractors.call_graph.imports import Imports
 from pi_extractors.call_graph.repository import File, Repository
@@ -24,8 +24,11 @@ from pi_extractors.call_graph.values import (
     distinct,
 )
 
+T = TypeVar("T")
+
 FUEL = 1000
 """Evaluations that one question may cost."""
+RESERVE = 100
 MAX_DEPTH = 45
 MAX_NESTING = 120
 MAX_ITEMS = 60
@@ -101,6 +104,15 @@ class Core:
             if self._cut == NEVER or not again or any(map(_is_known, values)):
                 break
         return values
+
+    def unhurried(self, compute: Callable[[], T]) -> tuple[T, bool]:
+        """A fact that everything depends on: some fuel is kept for it; whether that was enough."""
+        before, self._cut = self._cut, NEVER
+        self._fuel = max(self._fuel, RESERVE)
+        found = compute()
+        complete = self._cut != -1
+        self._cut = min(before, self._cut)
+        return found, complete
 
     def memo(self, key: Any, compute: Callable[[], Values]) -> Values:
         """What `compute` gives, computed once."""

@@ -251,14 +251,17 @@ class ExpressionReader(NodeReader):
         while function.type == "parenthesized_expression" and function.named_child_count == 1:
             function = function.named_children[0]
         name = ""
+        place = function
         if function.type == "identifier":
             name = self.text(function)
         elif function.type == "attribute" and self.children(function)[1:]:
-            function = self.children(function)[-1]
-            name = self.text(function)
+            place = self.children(function)[-1]
+            name = self.text(place)
+        elif arguments is not None:
+            place = arguments
         if name in HIGHER_ORDER and arguments is not None:
             self.add_callbacks(arguments, callee)
-        return ["c", self.add_call(function, name, CALL, callee, args, keywords)]
+        return ["c", self.add_call(place, name, CALL, callee, args, keywords)]
 
     def add_callbacks(self, arguments: "Node", callee: Expr) -> None:
         """Functions handed to a built-in that runs them: a site at the argument."""

@@ -174,10 +174,12 @@ class _FileReader(StatementReader):
         at, made = len(self.calls), []
         for child, value in values:
             place = self.children(child)[0] if self.children(child) else child
-            while place.type in ("call", "attribute") and place.named_children:
-                part = "function" if place.type == "call" else "attribute"
-                place = place.child_by_field_name(part) or place.named_children[0]
-            made.append(self.add_call(place, self.text(place), DECORATOR, value, [], []))
+            last = place
+            while last.type in ("call", "attribute") and last.named_children:
+                part = "function" if last.type == "call" else "attribute"
+                last = last.child_by_field_name(part) or last.named_children[0]
+            place = child if place.type == "call" else last  # a call has a site of its own
+            made.append(self.add_call(place, self.text(last), DECORATOR, value, [], []))
         scope = self.definition(definition, made)
         result: Expr = ["f", scope]
         for index in reversed(range(at, at + len(made))):

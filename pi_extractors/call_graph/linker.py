@@ -109,7 +109,7 @@ class LinkedGraph:
 
     def constructor(self, path: str, scope: int) -> tuple[str, int]:
         """What runs when a class is called: its `__init__` in the repository, or the class."""
-        made = self.evaluator.constructors(Class(path, scope))
+        made, _ = self.evaluator.unhurried(lambda: self.evaluator.constructors(Class(path, scope)))
         return (made[0].path, made[0].scope) if made else (path, scope)
 
     def edge(

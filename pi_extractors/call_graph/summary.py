@@ -23,7 +23,7 @@ Expressions are JSON lists whose first item is a tag:
 from dataclasses import dataclass
 from typing import Any
 
-VERSION = "2"
+VERSION = "3"
 """Of the extractor: changes when a file may get another summary."""
 
 Expr = list[Any] | None
