@@ -105,13 +105,15 @@ def train(settings: TrainSettings, *, skip_damaged: bool = False) -> Path:
         ranks.meet()
         material = gather_material(settings)
         torch.manual_seed(settings.seed)
-        student = load_student(settings.student, ranks.device)
+        sharded = settings.sharding == "fsdp" and ranks.world > 1
+        place = torch.device("cpu") if sharded else ranks.device  # sharding moves layer by layer
+        student = load_student(settings.student, place)
         frozen = _load_frozen(settings, ranks.device)
         _check(settings, material, student, frozen)
         card = _card(settings, material, student, frozen)
         if ranks.first:
             _same_as_before(settings.out / "training.json", card)
-        if settings.sharding == "fsdp":
+        if sharded:
             shard(student, student.causal.base_model.layers)
         teachers = {
             role: LocalTeacher(network, _cache(settings, role)) for role, network in frozen.items()
