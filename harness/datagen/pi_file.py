@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from pi_extractors.base import ExtractionError
 from pi_extractors.records import PIRecord, SourceName
 
+_BEGINNING = b'{"schema_version":1,"instance_id":"'
+
 Key = tuple[str, SourceName, int | None]
 
 
@@ -23,26 +25,21 @@ def key_of(record: PIRecord) -> Key:
 
 def read_records(path: Path) -> list[PIRecord]:
     """All records of a file, in order. Raises ExtractionError naming the first bad line."""
-    return [record for record in _parse(path, path.read_bytes()) if record is not None]
+    return list(_parse(path, path.read_bytes()))
 
 
-def _parse(path: Path, content: bytes, *, torn: bool = False) -> Iterator[PIRecord | None]:
-    """The records; with `torn`, None for a last line that was not written to its end."""
-    lines = content.split(b"\n")
-    for number, line in enumerate(lines, start=1):
+def _parse(path: Path, content: bytes) -> Iterator[PIRecord]:
+    for number, line in enumerate(content.split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
             yield PIRecord.model_validate_json(line)
         except ValidationError as error:
-            if torn and number == len(lines):
-                yield None
-                continue
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
             raise ExtractionError(
                 f"{path}: line {number} is no PI record: {field}: {first['msg']}; "
-                "move the file away to start anew"
+                "run the same extraction again, or move the file away"
             ) from None
 
 
@@ -56,9 +53,12 @@ class RecordFile:
         self._path = path
         self._file = file
         self.records: dict[Key, PIRecord] = {}
-        for record in _parse(path, file.read(), torn=True):
-            if record is not None:
-                self.records[key_of(record)] = record
+        content = file.read()
+        last = content.rpartition(b"\n")[2]
+        if last and (last.startswith(_BEGINNING) or _BEGINNING.startswith(last)):
+            content = content.removesuffix(last)  # it was not written to its end
+            file.truncate(len(content))
+        self.records.update((key_of(record), record) for record in _parse(path, content))
 
     @classmethod
     @contextmanager
@@ -72,12 +72,7 @@ class RecordFile:
     def add(self, record: PIRecord) -> None:
         """Append a record; it takes the place of an earlier one of its key."""
         self.records[key_of(record)] = record
-        end = self._file.seek(0, os.SEEK_END)
-        gap = b""
-        if end:
-            self._file.seek(end - 1)
-            gap = b"" if self._file.read(1) == b"\n" else b"\n"
-        self._file.write(gap + record.model_dump_json().encode() + b"\n")
+        self._file.write(record.model_dump_json().encode() + b"\n")
         self._file.flush()
 
     def finish(self, order: Iterable[str]) -> None:
