@@ -12,7 +12,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from pi_extractors.call_graph.graph import Call, SymbolId
@@ -144,9 +144,8 @@ class Target:
         cls = Class(path, scope)
         evaluator = graph.evaluator
         for name in ("__init__", "__new__"):
-            found, _ = evaluator.unhurried(
-                lambda name=name: evaluator.found_in(evaluator.mro(cls), Instance(cls), name)
-            )
+            find = partial(evaluator.found_in, evaluator.mro(cls), Instance(cls), name)
+            found, _ = evaluator.unhurried(find)
             for one in found:
                 function = one.function if isinstance(one, Bound) else one
                 if isinstance(function, Function):

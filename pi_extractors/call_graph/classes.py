@@ -28,6 +28,7 @@ from pi_extractors.call_graph.values import (
 )
 
 MAX_SUBCLASSES = 60
+MAX_BELOW = 8
 CLASS_METHODS = frozenset({"__new__", "__init_subclass__", "__class_getitem__"})
 Ancestor = Class | External
 
@@ -152,11 +153,14 @@ class Classes(Containers):
             if meta:
                 return meta
         below: list[Value] = []
-        for child in self.subclasses(cls):
+        children = self.subclasses(cls)
+        if len(children) >= MAX_SUBCLASSES:
+            return ()  # an interface of everything: which one is meant is anybody's guess
+        for child in children:
             receiver = Instance(child) if isinstance(value, Instance) else child
             below.extend(self.found_in(self.mro(child), receiver, name))
         below = [one for one in below if not isinstance(one, External)]
-        return distinct(below)
+        return distinct(below) if len(below) <= MAX_BELOW else ()
 
     def from_metaclass(self, order: Sequence[Ancestor], cls: Class, name: str) -> Values:
         for one in order:

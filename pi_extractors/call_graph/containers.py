@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pi_extractors.call_graph.core import MAX_ITEMS, Core
+from pi_extractors.call_graph.names import MAX_ITEMS, Names
 from pi_extractors.call_graph.summary import Expr
 from pi_extractors.call_graph.values import (
     BUILT_IN,
@@ -22,7 +22,7 @@ from pi_extractors.call_graph.values import (
 )
 
 
-class Containers(Core):
+class Containers(Names):
     """Boxes: making, changing, reading."""
 
     def sequence(self, expr: list[Any], frame: Frame) -> Values:
