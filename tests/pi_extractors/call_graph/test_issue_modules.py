@@ -77,6 +77,10 @@ def test_the_deepest_frame_counts_most() -> None:
     found = ask(text)
     assert [one.path for one in found.modules[:2]] == ["src/pkg/core/engine.py", "src/pkg/api.py"]
     assert found.symbols[SymbolId("src/pkg/core/engine.py::run_loop")] == 6.0
+    points = [[(e.kind, e.points) for e in one.evidence] for one in found.modules[:2]]
+    assert ("traceback", 6.0) in points[0]
+    assert ("traceback", 0.7 * 6.0) in points[1]
+    assert "path" not in {kind for one in points for kind, _ in one}
 
 
 def test_definitions_that_are_named_have_points() -> None:

@@ -16,6 +16,7 @@ DEFINITIONS = [
     "b.py::",
     "b.py::one()",
     "b.py::two()",
+    "b.py::two.<lambda1>()",
     "b.py::unreached()",
     "c.py::",
     "c.py::far()",
@@ -30,6 +31,7 @@ CALLS = [
     "a.py::go -> a.py::go",
     "a.py::go -> tests/t.py::check",
     "a.py::go -> elsewhere.py::gone",
+    "a.py::go -> b.py::two.<lambda1>",
     "a.py::other.<lambda1> -> a.py::C.run",
     "b.py::one -> c.py::far",
     "b.py::unreached -> a.py::go",
@@ -77,6 +79,7 @@ def test_tests_the_outside_and_recursion_are_left_out(graph: SmallGraph) -> None
     reached = follow(graph, "a.py is wrong", ReachLimits(scopes=(60, 30, 30)))
     shown = {one.symbol for one in reached.items} | {one.callee for one in reached.items}
     assert not {one for one in shown if one and one.startswith(("tests/", "elsewhere"))}
+    assert not {one for one in shown if one and "<" in one}
     assert "a.py::go -> a.py::go" not in edges(reached)
     assert not {one for scopes in graph.asked for one in scopes if one.startswith("tests/")}
 
@@ -110,7 +113,17 @@ def test_scopes_are_bounded_and_the_rest_is_counted(graph: SmallGraph) -> None:
 
 def test_modules_far_behind_the_first_are_no_roots(graph: SmallGraph) -> None:
     assert follow(graph, "a.py b.py c.py d.py").roots == ("a.py", "b.py", "c.py")
-    assert follow(graph, "a.py").roots == ("a.py",)
+    issue = issue_modules("a.py b.py\nimport c", graph.symbols, TESTS)
+    assert [one.path for one in issue.modules[:3]] == ["a.py", "b.py", "c.py"]
+    assert reach(graph, issue, TESTS).roots == ("a.py", "b.py")
+    assert reach(graph, issue, TESTS, ReachLimits(share=0.0)).roots == ("a.py", "b.py", "c.py")
+
+
+def test_the_further_away_the_lower(graph: SmallGraph) -> None:
+    ranks = {one.symbol: one.rank for one in follow(graph, "a.py: `go`").items if not one.callee}
+    near, far = ranks[SymbolId("b.py::one")], ranks[SymbolId("c.py::far")]
+    assert ranks[SymbolId("a.py::go")] * 0.8 > near
+    assert near * 0.8 > far
 
 
 def test_no_modules(graph: SmallGraph) -> None:
