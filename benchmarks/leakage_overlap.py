@@ -107,19 +107,20 @@ def _write(run: RunFolder, one: Instance, turns: int, source: str) -> int:
 
 def chance(instances: Sequence[Instance], mirrors: dict[str, str]) -> dict[str, object]:
     """How often the thresholds would be met by the repository at the base commit alone."""
+    fields = ("patch", "test_patch")
     rows = []
     for one in instances:
-        for field in ("patch", "test_patch"):
-            wanted = oracle(
-                one.instance_id, field, getattr(one, field), known=[one.problem_statement]
-            )
-            index = Index([wanted])
-            found: set[Ngram] = set()
-            for text in _tree(mirrors[one.repo], one.base_commit):
-                found.update(index.find(tokens(text)))
-            rows.append((field, len(found), wanted.share(found), len(wanted.marks)))
+        issue = [one.problem_statement]
+        wanted = [oracle(one.instance_id, each, getattr(one, each), known=issue) for each in fields]
+        index = Index(wanted)
+        found: set[Ngram] = set()
+        for text in _tree(mirrors[one.repo], one.base_commit):
+            found.update(index.find(tokens(text)))
+        for each in wanted:
+            own_ngrams = found & each.marks.keys()
+            rows.append((each.field, len(own_ngrams), each.share(found), len(each.marks)))
     said: dict[str, object] = {"instances": len(instances)}
-    for field in ("patch", "test_patch"):
+    for field in fields:
         own = [row for row in rows if row[0] == field]
         enough = [row for row in own if row[1] >= overlap.LEAK_NGRAMS]
         said[field] = {

@@ -84,6 +84,13 @@ def test_a_row_that_was_put_among_the_kept_ones(inputs: AuditInputs, tmp_path: P
     assert any("are not those that were filtered" in one for one in leaks(check))
 
 
+def test_a_manifest_that_calls_all_rows_the_kept_ones(inputs: AuditInputs) -> None:
+    check = filter_check.check(
+        tampered(inputs, lambda m: m.update(kept_sha256=m["train"]["sha256"]))
+    )
+    assert any("other__name-1 was kept" in one for one in leaks(check))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -159,6 +159,17 @@ def test_the_solution_in_a_deployable_row(inputs: AuditInputs, tmp_path: Path, t
     assert check.findings[0].where.endswith("rows.parquet: row 1")
 
 
+def test_tests_that_say_what_the_fix_says_are_no_solution(tmp_path: Path) -> None:
+    tests = ONE.patch.replace("src/shapes/area", "tests/test_area")
+    train = ONE.model_copy(update={"test_patch": tests})
+    inputs = AuditInputs(
+        evaluation=write_suite(tmp_path / "evaluation.jsonl", EVALUATION),
+        train=write_suite(tmp_path / "train.jsonl", [train]),
+    )
+    row = triple(train, SourceName.TEST_MANIFEST, added(tests))
+    assert of_rows(inputs, tmp_path, [row]).status is Status.PASSED
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
