@@ -42,7 +42,7 @@ def audit(
     endpoint: Annotated[str | None, typer.Option(help="Base URL of the student.")] = None,
     model: Annotated[str | None, typer.Option(help="The student's name there.")] = None,
     probes: Annotated[
-        int | None, typer.Option(min=1, help="Gold patches that the student is asked for.")
+        int | None, typer.Option(min=5, help="Gold patches that the student is asked for.")
     ] = None,
     config: Annotated[
         Path | None,
