@@ -45,7 +45,7 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip uv
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[agents,embedded,cluster,dev]"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[agents,embedded,train,cluster,dev]"
 	touch $@
 
 system:

@@ -16,6 +16,7 @@ from harness.cli import (
     scores,
     suites,
     toolchain,
+    train,
 )
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.command("grade")(evaluate.grade)
 app.command("report")(report.report)
 app.command("compare")(scores.compare)
 app.command("plan")(scores.plan)
+app.command("train")(train.train)
 app.command("doctor")(doctor.doctor)
 app.add_typer(suites.app, name="suites")
 app.add_typer(environments.app, name="env")
