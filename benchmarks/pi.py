@@ -1,10 +1,10 @@
 """Cost of call-graph PI: cold and warm on source distributions, and of 500 instances.
 
 python -m benchmarks.pi [--package django==5.0 --package sympy==1.12]
-    [--rows verified.jsonl.gz --mirror owner/name=REPOSITORY ...] [--json FILE]
+    [--engine linker+jedi] [--rows verified.jsonl.gz --mirror owner/name=REPOSITORY ...]
+    [--json FILE]
 
-Every measurement is a process of its own with the default engine; seconds are of CPU, of the
-extraction alone. `cold`: nothing is kept; `other issue`: the tree is known, its calls are not;
+Every measurement is a process of its own; seconds are of CPU, of the extraction alone. `cold`: nothing is kept; `other issue`: the tree is known, its calls are not;
 `warm`: the tree and what the issue asks are known. With rows and mirrors, the instances' own base
 commits are measured in the order of their creation, and all 500 are estimated from that.
 """
@@ -39,10 +39,14 @@ CHILD = """
 import json, resource, sys, time
 from pathlib import Path
 from harness.records import Instance
+from pi_extractors.call_graph.answers import CachedEngine
+from pi_extractors.call_graph.engines import ENGINES
+from pi_extractors.call_graph.linker import store_folder
 from pi_extractors.call_graph.source import CallGraphSource
 from pi_extractors.snapshot import ArchiveSnapshot, GitSnapshot
 task = json.load(sys.stdin)
-source = CallGraphSource()
+folder = store_folder()
+source = CallGraphSource(engine=CachedEngine(ENGINES[task["engine"]](folder), folder))
 known = set()
 for job in task["jobs"]:
     commit = job["row"]["base_commit"]
@@ -66,15 +70,15 @@ for job in task["jobs"]:
 def main() -> None:
     """Measure, print a table, write JSON."""
     arguments = _arguments()
-    result: dict[str, Any] = {"goal": GOAL, "packages": {}}
+    result: dict[str, Any] = {"engine": arguments.engine, "goal": GOAL, "packages": {}}
     for package in arguments.package or PACKAGES:
-        result["packages"][package] = measure_package(package)
+        result["packages"][package] = measure_package(package, arguments.engine)
     _print_packages(result["packages"])
     if arguments.rows:
         rows = sorted(_rows(arguments.rows), key=lambda row: str(row["created_at"]))
         mirrors = dict(mirror.split("=", 1) for mirror in arguments.mirror)
         measured = {
-            repo: measure_commits(rows, repo, Path(path), arguments.instances)
+            repo: measure_commits(rows, repo, Path(path), arguments)
             for repo, path in mirrors.items()
         }
         result["commits"] = measured
@@ -84,26 +88,26 @@ def main() -> None:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def measure_package(package: str) -> dict[str, Any]:
+def measure_package(package: str, engine: str) -> dict[str, Any]:
     """Seconds and memory for one source distribution."""
     archive = _sdist(package)
     name = package.partition("==")[0]
     issue, other = ISSUES.get(name, (name, f"{name} fails"))
     with tempfile.TemporaryDirectory() as cache:
         found = {
-            label: _run(archive, [_row(text)], Path(cache), git=False)[0]
+            label: _run(archive, [_row(text)], Path(cache), engine, git=False)[0]
             for label, text in (("cold", issue), ("other issue", other), ("warm", issue))
         }
     return {**found, "ratio": found["warm"]["cpu"] / found["cold"]["cpu"]}
 
 
 def measure_commits(
-    rows: Iterable[Mapping[str, Any]], repo: str, mirror: Path, most: int
+    rows: Iterable[Mapping[str, Any]], repo: str, mirror: Path, arguments: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Each of a repository's first base commits, in one process that starts cold."""
-    jobs = [dict(row) for row in rows if row["repo"] == repo][:most]
+    jobs = [dict(row) for row in rows if row["repo"] == repo][: arguments.instances]
     with tempfile.TemporaryDirectory() as cache:
-        return _run(mirror, jobs, Path(cache), git=True)
+        return _run(mirror, jobs, Path(cache), str(arguments.engine), git=True)
 
 
 def estimate(
@@ -142,8 +146,10 @@ def estimate(
     }
 
 
-def _run(path: Path, rows: list[dict[str, Any]], cache: Path, *, git: bool) -> list[dict[str, Any]]:
-    task = {"path": str(path), "git": git, "jobs": [{"row": row} for row in rows]}
+def _run(
+    path: Path, rows: list[dict[str, Any]], cache: Path, engine: str, *, git: bool
+) -> list[dict[str, Any]]:
+    task = {"path": str(path), "git": git, "engine": engine, "jobs": [{"row": row} for row in rows]}
     done = subprocess.run(
         [sys.executable, "-c", CHILD],
         input=json.dumps(task),
@@ -221,6 +227,7 @@ def _print_commits(measured: Mapping[str, list[dict[str, Any]]], total: dict[str
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--package", action="append", help="a pinned source distribution")
+    parser.add_argument("--engine", default="linker+jedi", help="by its name")
     parser.add_argument("--rows", type=Path, help="rows of a suite, JSON lines in gzip")
     parser.add_argument("--mirror", action="append", default=[], help="owner/name=REPOSITORY")
     parser.add_argument("--instances", type=int, default=6, help="of each repository with a mirror")
