@@ -66,6 +66,8 @@ def run_real(options: argparse.Namespace) -> None:
                         tallies[name].right += 1
                     else:
                         tallies[name].wrong += 1
+                        shown = ",".join(names)
+                        print(f"wrong: {name} {module}:{place[0]}:{place[1]} {shown[:200]}")
         target.graph.close()
         for reason in target.asked:
             print(f"{package['package']}: {reason}")

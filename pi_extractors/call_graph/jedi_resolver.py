@@ -70,7 +70,8 @@ class _JediSession:
         self, path: str, text: str, sites: Sequence[Site], found: dict[Site, Sequence[Location]]
     ) -> None:
         import jedi
-        from jedi.api.environment import InterpreterEnvironment  # type: ignore[import-untyped]
+
+        from pi_extractors.call_graph.jedi_environment import Environment
 
         if self._cache is None:
             self._cache = tempfile.TemporaryDirectory(prefix="call-graph-jedi-")
@@ -84,7 +85,7 @@ class _JediSession:
             text,
             path=self._workspace.root / path,
             project=project,
-            environment=InterpreterEnvironment(),
+            environment=Environment(),
         )
         for site in sites:
             locations = [
