@@ -32,7 +32,7 @@ class Jedi:
         """Of this resolver and of jedi."""
         import jedi  # type: ignore[import-untyped]
 
-        return f"1 ({jedi.__version__})"
+        return f"2 ({jedi.__version__})"
 
     def open(self, workspace: Workspace) -> Session:
         """Start on a repository."""
