@@ -146,7 +146,9 @@ class LanguageServer:
                 raise ServerFailedError("sent no message header")
             self._wait(deadline)
             self._fill()
-        length = _LENGTH.search(bytes(self._buffer[: min(head, _MAX_HEADER)]))
+        if head > _MAX_HEADER:
+            raise ServerFailedError("sent no message header")
+        length = _LENGTH.search(bytes(self._buffer[:head]))
         if length is None or int(length[1]) > _MAX_BODY:
             raise ServerFailedError("sent a malformed message header")
         start, end = head + 4, head + 4 + int(length[1])
