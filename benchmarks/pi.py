@@ -1,12 +1,13 @@
-"""Cost of call-graph PI: cold and warm on source distributions, and of 500 instances.
+"""Cost of call-graph PI: cold and warm on source distributions, and of all rows of a suite.
 
 python -m benchmarks.pi [--package django==5.0 --package sympy==1.12]
     [--engine linker+jedi] [--rows verified.jsonl.gz --mirror owner/name=REPOSITORY ...]
     [--json FILE]
 
-Every measurement is a process of its own; seconds are of CPU, of the extraction alone. `cold`: nothing is kept; `other issue`: the tree is known, its calls are not;
-`warm`: the tree and what the issue asks are known. With rows and mirrors, the instances' own base
-commits are measured in the order of their creation, and all 500 are estimated from that.
+Every measurement is a process of its own; seconds are of CPU, of the extraction alone. `cold`:
+nothing is kept; `other issue`: the tree is known, its calls are not; `warm`: the tree and what the
+issue asks are known. With rows and mirrors, the instances' own base commits are measured in the
+order of their creation, and all rows are estimated from that.
 """
 
 import argparse
@@ -200,7 +201,7 @@ def _print_packages(packages: Mapping[str, dict[str, Any]]) -> None:
         table.add_row(
             package, str(found["cold"]["files"]), *seconds, f"{found['ratio']:.3f}", str(peak)
         )
-    Console().print(table)
+    Console(width=110).print(table)
 
 
 def _print_commits(measured: Mapping[str, list[dict[str, Any]]], total: dict[str, Any]) -> None:
@@ -217,8 +218,8 @@ def _print_commits(measured: Mapping[str, list[dict[str, Any]]], total: dict[str
             f"{fmean(run['new'] for run in rest):.0f} of {rest[-1]['files']}",
             f"{fmean(run['tokens'] for run in runs):.0f}",
         )
-    Console().print(table)
-    Console().print(
+    Console(width=110).print(table)
+    Console(width=110).print(
         f"{total['instances']} instances: {total['cpu_minutes']:.0f} CPU minutes, estimated; "
         f"{total['instances_in_those']} are of repositories that were measured"
     )
