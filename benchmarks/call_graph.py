@@ -10,18 +10,23 @@ of modules of packages from PyPI; sites that need a judgement are written to DIR
 import argparse
 import csv
 import json
+import sys
 from pathlib import Path
 
 from benchmarks import call_graph_micro as micro
 from benchmarks import call_graph_real as real
 from pi_extractors.call_graph.engines import ENGINES
 
+_SHOWN = ("linker", "linker+jedi")
+
 
 def run_micro(options: argparse.Namespace) -> None:
     """Print the table of engines."""
+    if not any(micro.modules(options.benchmark)):
+        sys.exit(f"{options.benchmark}: no micro-benchmark/snippets/*/*/callgraph.json in it")
     print("| engine | modules | precision | recall | F1 | right | wrong | missed |")
     print("|---|---|---|---|---|---|---|---|")
-    for name in options.engines or ENGINES:
+    for name in options.engines or _SHOWN:
         count, one = micro.score(ENGINES[name](options.work), options.benchmark, options.show)
         print(
             f"| {name} | {count} | {one.precision:.3f} | {one.recall:.3f} | {one.f1:.3f} "

@@ -6,11 +6,13 @@ from pathlib import Path
 from pi_extractors.call_graph.graph import Engine
 from pi_extractors.call_graph.jedi_resolver import Jedi
 from pi_extractors.call_graph.linker import Linker
+from pi_extractors.call_graph.pylsp import pylsp
 from pi_extractors.call_graph.union import UnionEngine
 
 ENGINES: dict[str, Callable[[Path | None], Engine]] = {
     "linker": lambda folder: Linker(folder),
     "linker+jedi": lambda folder: UnionEngine([Jedi()], folder),
+    "linker+pylsp": lambda folder: UnionEngine([pylsp()], folder),
 }
 
 

@@ -76,6 +76,7 @@ class _JediSession:
         if self._cache is None:
             self._cache = tempfile.TemporaryDirectory(prefix="call-graph-jedi-")
         jedi.settings.cache_directory = self._cache.name
+        jedi.settings.auto_import_modules = []
         project = jedi.Project(
             self._workspace.root,
             sys_path=[str(one) for one in self._workspace.search_path],
