@@ -12,6 +12,7 @@ from harness.cli import (
     evaluate,
     leakage,
     pi,
+    pipeline,
     report,
     scores,
     suites,
@@ -33,6 +34,7 @@ app.command("report")(report.report)
 app.command("compare")(scores.compare)
 app.command("plan")(scores.plan)
 app.command("train")(train.train)
+app.command("pipeline")(pipeline.pipeline)
 app.command("doctor")(doctor.doctor)
 app.add_typer(suites.app, name="suites")
 app.add_typer(environments.app, name="env")

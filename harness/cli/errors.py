@@ -10,6 +10,7 @@ from harness.grading.eval_script import EvalScriptError
 from harness.leakage.filter_manifest import FilterError
 from harness.leakage.ledger import LedgerError
 from harness.leakage.material import AuditError
+from harness.pipeline.run import PipelineError
 from harness.rollouts.executors import ExecutorFailure
 from harness.rollouts.ledger import RunBusyError
 from harness.rollouts.lock import LockMismatchError
@@ -33,6 +34,7 @@ USER_ERRORS = (
     LedgerError,
     LockMismatchError,
     NotPairedError,
+    PipelineError,
     PlanError,
     RecipeError,
     RunBusyError,

@@ -1,0 +1,66 @@
+"""`harness pipeline`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.common import JSON_OPTION
+
+MANIFEST = Annotated[Path, typer.Argument(help="A YAML file.", show_default=False)]
+
+
+def pipeline(
+    manifest: MANIFEST,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for everything it makes; pipelines/<name>.")
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value; may be repeated."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = 1,
+    stage: Annotated[
+        list[str] | None, typer.Option(help="Only this stage; may be repeated.")
+    ] = None,
+    redo: Annotated[
+        list[str] | None,
+        typer.Option(help="Put this stage's results aside, and all after it; may be repeated."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show jobs, where they stand, and CPU minutes.")
+    ] = False,
+    as_json: JSON_OPTION = False,
+) -> None:
+    """Run the stages of a manifest in their order. The same command continues where it stopped.
+
+    \b
+    Examples:
+      harness pipeline manifests/pipelines/embedded.yaml --dry-run
+      harness pipeline manifests/pipelines/embedded.yaml --jobs 2
+      harness pipeline manifests/pipelines/embedded.yaml --redo report
+    """
+    from rich.console import Console
+
+    from harness.pipeline.manifest import expand, load_pipeline
+    from harness.pipeline.plan import plan_rows, plan_table
+    from harness.pipeline.run import run_pipeline
+
+    loaded = load_pipeline(manifest, change or ())
+    folder = out or Path("pipelines") / loaded.name
+    expanded = expand(loaded, manifest, folder)
+    if not dry_run:
+        run_pipeline(
+            expanded,
+            folder,
+            at_a_time=jobs,
+            only=stage or (),
+            redo=redo or (),
+            console=Console(stderr=True, soft_wrap=True),
+        )
+    rows = plan_rows(expanded, folder)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    else:
+        Console().print(plan_table(rows))

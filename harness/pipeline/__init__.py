@@ -1,0 +1,1 @@
+"""Pipelines: stages of commands in one manifest, continued where they were stopped."""
