@@ -17,7 +17,10 @@ def evaluate(
     method: Annotated[
         list[str], typer.Option("--method", "-m", help="A method, or a YAML file; may be repeated.")
     ],
-    suite: Annotated[str, typer.Option("--suite", "-s", help=_SUITES)] = "pypi-mini",
+    suite: Annotated[
+        str | None,
+        typer.Option("--suite", "-s", help=f"{_SUITES} Default: the method's, or pypi-mini."),
+    ] = None,
     rows: Annotated[
         Path | None, typer.Option(help="Local rows of a suite that fixes ids only.")
     ] = None,
@@ -74,6 +77,7 @@ def evaluate(
     \b
     Examples:
       harness eval -m gold -m noop
+      harness eval -m chop-deployable -p embedded
       harness eval -m mini -s pypi-mini/test --seeds 3
       harness eval -m mini -s rows.jsonl -p docker --workers 8 --early-exit
       harness eval -m replay --predictions preds.jsonl -s rows.jsonl -p docker

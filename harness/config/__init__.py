@@ -1,6 +1,13 @@
 """What a run does, as data: methods, profiles and the resolved configuration."""
 
-from harness.config.load import ConfigError, load_method, load_profile, method_names, profile_names
+from harness.config.load import (
+    ConfigError,
+    load_method,
+    load_profile,
+    method_names,
+    on_profile,
+    profile_names,
+)
 from harness.config.run import AgentConfig, Method, ModelConfig, Profile, RunConfig, SuiteRef
 
 __all__ = [
@@ -14,5 +21,6 @@ __all__ = [
     "load_method",
     "load_profile",
     "method_names",
+    "on_profile",
     "profile_names",
 ]

@@ -33,6 +33,20 @@ def load_method(name: str) -> Method:
     return _load("methods", "method", name, Method)
 
 
+def on_profile(method: Method, profile: Profile) -> Method:
+    """A method as it is on a profile. Raises ConfigError when it is not for that one."""
+    if not method.profiles:
+        return method
+    if profile.name not in method.profiles:
+        raise ConfigError(
+            f"method {method.name!r} is not for the profile {profile.name!r}: give one of "
+            f"{', '.join(method.profiles)}"
+        )
+    own = method.profiles[profile.name]
+    changes = {name: getattr(own, name) for name in own.model_fields_set}
+    return method.model_copy(update=changes | {"profiles": {}})
+
+
 def load_profile(name: str) -> Profile:
     """A profile by name, or from a YAML file of one's own. Raises ConfigError."""
     return _load("profiles", "profile", name, Profile)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from harness.agents.base import Decoding
+from harness.config.needs import ModelNeed
 from harness.gateway import GatewayOptions
 from harness.grading.options import GradingOptions
 from harness.records import Budget, Record
@@ -34,8 +35,25 @@ class ModelConfig(Record):
     base_url: str | None = None
 
 
-class Method(Record):
-    """`manifests/methods/<name>.yaml`: all that `harness eval --method` needs."""
+class MethodSettings(Record):
+    """What a method may say about its evaluation; what it does not say, the profile does.
+
+    suite: unless the user names one. needs: models that are to be served for it.
+    """
+
+    agent: AgentConfig | None = None
+    model: ModelConfig | None = None
+    suite: str | None = None
+    budget: Budget | None = None
+    decoding: Decoding | None = None
+    needs: tuple[ModelNeed, ...] = ()
+
+
+class Method(MethodSettings):
+    """`manifests/methods/<name>.yaml`: all that `harness eval --method` needs.
+
+    profiles: what is different on a profile. Where some are named, the method is for these alone.
+    """
 
     schema_version: Literal[1] = 1
     name: Name
@@ -43,8 +61,7 @@ class Method(Record):
     description: str
     agent: AgentConfig
     needs_model: bool = False
-    budget: Budget | None = None
-    decoding: Decoding | None = None
+    profiles: dict[Name, MethodSettings] = Field(default_factory=dict)
 
 
 class Profile(Record):

@@ -18,6 +18,7 @@ from harness.config import (
     SuiteRef,
     load_method,
     load_profile,
+    on_profile,
 )
 from harness.environments.images import Images, find_images
 from harness.environments.prune import parse_size
@@ -45,13 +46,18 @@ from harness.sandboxes.base import SandboxProvider
 from harness.suites.load import Suite, load_suite
 from harness.suites.select import select
 
+DEFAULT_SUITE = "pypi-mini"
+
 
 @dataclass(frozen=True)
 class EvalRequest:
-    """The options of `harness eval` and `harness grade`."""
+    """The options of `harness eval` and `harness grade`.
+
+    suite: where none is given, the one that the methods name.
+    """
 
     methods: tuple[str, ...]
-    suite: str
+    suite: str | None
     profile: str
     seeds: tuple[int, ...]
     runs: Path
@@ -85,15 +91,19 @@ def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
     """
     console = make_console()
     profile = load_profile(request.profile)
-    methods = [load_method(name) for name in request.methods]
+    methods = [on_profile(load_method(name), profile) for name in request.methods]
     _check(request, methods)
-    suite = load_suite(request.suite, rows=request.rows)
+    for method in methods:
+        for need in method.needs:
+            console.print(f"{method.name} needs {need.text}", highlight=False, soft_wrap=True)
+    reference = request.suite or _own_suite(methods)
+    suite = load_suite(reference, rows=request.rows)
     instances = tuple(
         select(suite.instances, ids=request.instances, repos=request.repos, limit=request.limit)
     )
     refused = [Refused(row.text, "malformed row") for row in suite.refused]
     if request.only_predicted and request.predictions:
-        instances = only_predicted(instances, request.predictions, request.suite, refused)
+        instances = only_predicted(instances, request.predictions, reference, refused)
     instances = gradable(instances, refused)
     sandbox = request.sandbox or profile.sandbox
     provider = make_provider(sandbox)
@@ -125,7 +135,7 @@ def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
     plans = [
         RunPlan(
             folder=folders[method.name],
-            config=_config(request, method, profile, suite, instances, notes=allowed),
+            config=_config(request, method, profile, reference, suite, instances, notes=allowed),
             instances=instances,
             images=images,
             provider=provider,
@@ -167,6 +177,14 @@ def _check(request: EvalRequest, methods: list[Method]) -> None:
         raise ConfigError("--predictions FILE goes with --method replay, and the other way round")
     if request.run_id and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._\-]*", request.run_id):
         raise ConfigError(f"--run-id {request.run_id!r}: use letters, digits, '.', '_' and '-'")
+
+
+def _own_suite(methods: Sequence[Method]) -> str:
+    """The suite that the methods are for. Raises ConfigError when they are for several."""
+    suites = sorted({method.suite or DEFAULT_SUITE for method in methods})
+    if len(suites) > 1:
+        raise ConfigError(f"these methods are for {' and '.join(suites)}: choose one by --suite")
+    return suites[0]
 
 
 def _supply(
@@ -224,6 +242,7 @@ def _config(
     request: EvalRequest,
     method: Method,
     profile: Profile,
+    reference: str,
     suite: Suite,
     instances: tuple[Instance, ...],
     *,
@@ -232,7 +251,7 @@ def _config(
     budget = method.budget or profile.budget
     if request.turns:
         budget = budget.model_copy(update={"turns": request.turns})
-    model = profile.model if method.needs_model else None
+    model = (method.model or profile.model) if method.needs_model else None
     if model and request.model:
         model = model.model_copy(update={"name": request.model})
     name = request.run_id or _default_id(request, suite)
@@ -241,7 +260,7 @@ def _config(
         method=method,
         profile=profile.name,
         suite=SuiteRef(
-            reference=request.suite,
+            reference=reference,
             split=suite.split,
             revision=suite.revision,
             sha256=suite.sha256,
