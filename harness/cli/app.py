@@ -10,6 +10,7 @@ from harness.cli import (
     doctor,
     environments,
     evaluate,
+    experiment,
     leakage,
     pi,
     pipeline,
@@ -35,6 +36,7 @@ app.command("compare")(scores.compare)
 app.command("plan")(scores.plan)
 app.command("train")(train.train)
 app.command("pipeline")(pipeline.pipeline)
+app.command("experiment")(experiment.experiment)
 app.command("doctor")(doctor.doctor)
 app.add_typer(suites.app, name="suites")
 app.add_typer(environments.app, name="env")

@@ -10,12 +10,12 @@ from markupsafe import Markup
 
 from harness import __version__
 from harness.leakage.findings import Audit, Check, Finding, Severity, Status
-from harness.leakage.report_figures import blocks
 from harness.reports.estimates import count
+from harness.reports.figures import blocks
 from harness.reports.text import line, plain
 
 FINDINGS_SHOWN = 200  # of one check; all are in audit.json
-STYLES = ("report.css", "audit.css")
+STYLES = ("report.css", "figures.css", "audit.css")
 LABELS = {
     Status.PASSED: "passed",
     Status.FAILED: "failed",

@@ -65,6 +65,40 @@ def bootstrap_mean(
     return Bootstrap(interval, result.bootstrap_distribution)
 
 
+def bootstrap_ratio(
+    above: Sequence[float], below: Sequence[float], *, how: Resampling = DEFAULT
+) -> Interval | None:
+    """Percentile bootstrap of `mean(above) / mean(below)`, pairs resampled together.
+
+    None where the mean below is 0, or the resampled ones are of both signs more often than an
+    interval of this level leaves out: then no bound holds. Raises ValueError when there are none.
+    """
+    if not above or len(above) != len(below):
+        raise ValueError(f"{len(above)} values over {len(below)}: pairs are needed")
+    pairs = np.asarray(sorted(zip(above, below, strict=True)), dtype=np.float64)
+    value = pairs.mean(axis=0)
+    generator = np.random.default_rng(how.seed)
+    drawn = np.stack(
+        [
+            pairs[generator.integers(0, len(pairs), len(pairs))].mean(axis=0)
+            for _ in range(how.n_resamples)
+        ]
+    )
+    usable = drawn[:, 1] * np.sign(value[1]) > 0
+    if value[1] == 0 or 1 - usable.mean() > (1 - how.level) / 2:
+        return None
+    tail = (1 - how.level) / 2
+    low, high = np.quantile(drawn[usable, 0] / drawn[usable, 1], [tail, 1 - tail])
+    return Interval(
+        value=float(value[0] / value[1]),
+        low=float(low),
+        high=float(high),
+        level=how.level,
+        n=len(pairs),
+        method="bootstrap percentile of a ratio",
+    )
+
+
 def wilson(count: float, n: int, *, level: float = DEFAULT.level) -> Interval:
     """Wilson's score interval of a share. `count` may be a sum of shares, one per instance,
     which makes the interval conservative. Raises ValueError unless 0 ≤ count ≤ n and n ≥ 1.

@@ -8,7 +8,7 @@ import pytest
 
 from harness.leakage.findings import Audit, Check, Finding, Severity, Status
 from harness.leakage.report import render, write_audit
-from harness.leakage.report_figures import ROWS_SHOWN, blocks
+from harness.reports.figures import ROWS_SHOWN, blocks
 from harness.scoring import Interval
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b[31m\u202e"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.scoring import Resampling
-from harness.scoring.intervals import bootstrap_mean, rate, wilson
+from harness.scoring.intervals import bootstrap_mean, bootstrap_ratio, rate, wilson
 
 QUICK = Resampling(n_resamples=200)
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30)
@@ -162,3 +162,15 @@ def test_equal_values_have_no_width_whatever_rounding_does() -> None:
 def test_nothing_cannot_be_resampled() -> None:
     with pytest.raises(ValueError, match="no values"):
         bootstrap_mean([])
+
+
+def test_a_ratio_s_interval_is_of_pairs_resampled_together() -> None:
+    below = [1.0, 2.0, 3.0, 4.0] * 5
+    found = bootstrap_ratio([2 * one for one in below], below)
+    assert found is not None
+    assert (found.value, found.low, found.high) == pytest.approx((2.0, 2.0, 2.0))
+
+
+def test_a_ratio_over_what_may_be_zero_has_no_interval() -> None:
+    assert bootstrap_ratio([1.0, 1.0, 1.0, 1.0], [1.0, -1.0, 1.0, 0.0]) is None
+    assert bootstrap_ratio([1.0, 1.0], [0.0, 0.0]) is None

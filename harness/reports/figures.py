@@ -1,4 +1,4 @@
-"""A check's figures (any JSON) as what the page shows: facts, and tables with interval plots."""
+"""Figures (any JSON) as what a page shows: facts, and tables with interval plots."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from harness.reports.text import line
 from harness.scoring import Interval
 
 ROWS_OPEN = 12  # longer tables are folded
-ROWS_SHOWN = 100  # of one table; all are in audit.json
+ROWS_SHOWN = 100  # of one table; the rest are in the JSON beside the page
 TEXT_SHOWN = 400
 _INTERVAL = frozenset(Interval.model_fields)
 
@@ -43,7 +43,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Blocks:
-    """All figures of one check."""
+    """All figures of one section."""
 
     facts: tuple[tuple[str, str], ...]
     lists: tuple[tuple[str, tuple[str, ...]], ...]
