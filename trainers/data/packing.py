@@ -19,7 +19,7 @@ class Columns(NamedTuple):
 
     sampled: its id. outcome: R of its trajectory, NaN where not graded. recorded: log-probability
     at temperature 1 when it was sampled, NaN where unknown. temperature, top_p: how it was sampled.
-    trajectory: its trajectory's number in the row.
+    trajectory: its trajectory's number in the row. number: its own number in the row.
     """
 
     sampled: Tensor
@@ -29,6 +29,7 @@ class Columns(NamedTuple):
     temperature: Tensor
     top_p: Tensor
     trajectory: Tensor
+    number: Tensor
 
 
 class Row(NamedTuple):
@@ -80,6 +81,7 @@ def make_row(trajectories: Sequence[Trajectory]) -> Row:
         temperature=each_token([turn.temperature for turn in turns], turn_lengths),
         top_p=each_token([turn.top_p for turn in turns], turn_lengths),
         trajectory=_long([np.repeat(np.arange(len(trajectories)), lengths)]),
+        number=torch.arange(sum(lengths)),
     )
     return Row(
         trajectories=tuple(trajectories),

@@ -28,7 +28,8 @@ from trainers.engine.journal import Journal
 from trainers.engine.networks import Network
 from trainers.engine.optimiser import learning_rate, make_optimiser, moments, set_moments
 from trainers.engine.ranks import Ranks, like, whole
-from trainers.methods.base import Role
+from trainers.methods.base import Role, RowWork
+from trainers.segments.prefixes import keeping_prefix
 from trainers.teachers.base import Teacher
 
 Observations = dict[str, dict[str, np.typing.NDArray[np.float64]]]
@@ -52,7 +53,7 @@ class Trainer:
         self._settings = settings
         self._method = settings.method
         self._network = network
-        self._teachers = [teachers[role] for role in settings.method.roles]
+        self._teachers = {role: teachers[role] for role in settings.method.roles}
         self._trajectories = trajectories
         self._cursor = cursor
         self._ranks = ranks
@@ -74,6 +75,7 @@ class Trainer:
         written or is damaged.
         """
         start = self._resume(skip_damaged=skip_damaged)
+        self._method.begin(self._settings.out, start, first=self._first)
         steps, every = self._settings.optimiser.steps, self._settings.checkpoints.every
         journal = Journal(self._settings.out, start=start, steps=steps) if self._first else None
         with journal or nullcontext():
@@ -98,9 +100,7 @@ class Trainer:
         self._optimiser.zero_grad()
         for (number, trajectories), weight in self._ranks.share(rows):
             row = make_row(trajectories).to(self._ranks.device)
-            others = [teacher.project(trajectories) for teacher in self._teachers]
-            torch.manual_seed(_seed(self._settings.seed, step, number))
-            found = self._network(row, others, self._method, self._settings.batch.chunk)
+            found = self._row(row, step, number)
             (found["loss"].sum() * (weight * scale)).backward()
             for name, values in found.items():
                 sums[name] += weight * float(values.detach().sum(dtype=torch.float64))
@@ -110,6 +110,21 @@ class Trainer:
         self._observe(observed)
         means = {name: value / tokens for name, value in sums.items()}
         return means | rate | {"tokens": tokens, "rows": len(rows)}
+
+    def _row(self, row: Row, step: int, number: int) -> dict[str, Tensor]:
+        """The method's results for each sampled token of a row."""
+        method, chunk, seed = self._method, self._settings.batch.chunk, self._settings.seed
+        others = [teacher.project(row.trajectories) for teacher in self._teachers.values()]
+        method.begin_row(row, step, seed)
+        torch.manual_seed(_seed(seed, step, number))
+        with keeping_prefix(self._network, wanted=method.keeps_prefix) as prefix:
+            found: dict[str, Tensor] = self._network(row, others, method, chunk)
+        more = method.beyond_tokens(
+            RowWork(row, found, self._network, prefix, self._teachers, step, seed, chunk)
+        )
+        if "loss" in more:
+            more["loss"] = found["loss"] + more["loss"]
+        return found | more
 
     def _update(
         self, step: int, batch: Sequence[Trajectory], sums: dict[str, float], tokens: int

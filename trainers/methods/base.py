@@ -5,23 +5,50 @@ Shapes: C sampled tokens of a chunk, V the ids that all models share.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.records.base import Record
-from trainers.data.packing import Columns
+from trainers.data.packing import Columns, Row
 from trainers.data.trajectories import Trajectory
+
+if TYPE_CHECKING:
+    from trainers.engine.networks import Network
+    from trainers.segments.prefixes import Prefix
+    from trainers.teachers.base import Teacher
 
 
 class Role(StrEnum):
     """A frozen model whose next-token distributions a method may ask for."""
 
     TEACHER = "teacher"  # who is imitated
+    PI_TEACHER = "pi_teacher"  # the same with privileged information, where there is any
     ROLLOUT = "rollout"  # the student as it was when it sampled the trajectories
+
+
+@dataclass(frozen=True)
+class RowWork:
+    """A row whose tokens are done, for a loss that needs more than their logits.
+
+    found: what `Method.tokens` returned for the row's N sampled tokens, with gradient. prefix: the
+    student's keys and values of the row, with gradient, where `keeps_prefix` asks for them.
+    teachers: by role. step: from 0; seed: of the training; chunk: tokens whose logits fit.
+    """
+
+    row: Row
+    found: Mapping[str, Tensor]
+    network: "Network"
+    prefix: "Prefix"
+    teachers: "Mapping[Role, Teacher]"
+    step: int
+    seed: int
+    chunk: int
 
 
 class Method(Record, ABC):
@@ -34,6 +61,9 @@ class Method(Record, ABC):
 
     observes: ClassVar[tuple[str, ...]] = ()
     """The results of `tokens` that `observe` is to be given after each step."""
+
+    keeps_prefix: ClassVar[bool] = False
+    """Whether `beyond_tokens` continues the row: the keys and values of all models are kept."""
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -56,6 +86,19 @@ class Method(Record, ABC):
         logits: of the student, then of each role, `(C, V)`. The training loss is the sum over all
         tokens of a step divided by their number.
         """
+
+    def begin(self, out: Path, step: int, *, first: bool) -> None:
+        """A training begins or continues before `step`. first: this process writes files."""
+
+    def begin_row(self, row: Row, step: int, seed: int) -> None:
+        """A row is next: `tokens` gets its tokens, a chunk at a time."""
+
+    def beyond_tokens(self, work: RowWork) -> dict[str, Tensor]:
+        """More results for each sampled token of a row, `(N,)`; `loss` is added to the tokens' own.
+
+        Every row has to give the same names. Its gradient is taken together with the tokens'.
+        """
+        return {}
 
     def observe(self, step: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> None:
         """Take in a step's results that `observes` names, by trajectory, then by result."""

@@ -36,6 +36,7 @@ def columns(
         temperature=ones * temperature,
         top_p=ones * top_p,
         trajectory=torch.zeros_like(ids),
+        number=torch.arange(len(ids)),
     )
 
 
