@@ -123,6 +123,7 @@ def _calls(path: Path, counts: Counter[str]) -> Iterator[Call]:
             row["logprobs"],
             1.0 if row["temperature"] is None else row["temperature"],
             1.0 if row["top_p"] is None else row["top_p"],
+            row["turn"],
         )
 
 

@@ -16,12 +16,16 @@ Author = Literal["student", "teacher"]
 
 
 class Turn(NamedTuple):
-    """Tokens `start` to `end` (exclusive), sampled at one temperature and top-p."""
+    """Tokens `start` to `end` (exclusive), sampled at one temperature and top-p.
+
+    number: of the agent's turn, as `calls.parquet` has it.
+    """
 
     start: int
     end: int
     temperature: float
     top_p: float
+    number: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +74,7 @@ class Call(NamedTuple):
     logprobs: Sequence[float]
     temperature: float
     top_p: float
+    turn: int = 0
 
 
 class Tokens(NamedTuple):
@@ -100,7 +105,7 @@ def merge_calls(calls: Iterable[Call]) -> list[Tokens]:
         new = prompt[len(before.ids) :]
         ids = np.concatenate([before.ids, new, sampled])
         start = min(max(len(prompt), 1), len(ids))
-        turn = Turn(start, len(ids), call.temperature, call.top_p)
+        turn = Turn(start, len(ids), call.temperature, call.top_p, call.turn)
         unsampled = np.full(len(new), np.nan, np.float32)
         log_probs = np.concatenate([before.log_probs, unsampled, recorded])
         merged.append(Tokens(ids, (*before.turns, turn), log_probs))

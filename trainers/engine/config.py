@@ -3,10 +3,11 @@
 Defaults are those of the paper for SWE-bench where it gives them. Source: CHOP Table 27, App. D.2.
 """
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from harness.records.base import Record
 from trainers.methods.base import Role
@@ -14,6 +15,7 @@ from trainers.methods.registry import AnyMethod
 
 SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 DType = Literal["float32", "bfloat16"]
+SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 
 
 def _no_head(targets: tuple[str, ...]) -> tuple[str, ...]:
@@ -51,6 +53,51 @@ class FrozenSettings(Record):
     cache: Path | None = Field(
         None, description="Keep its hidden states here: hidden size × 2 or 4 bytes a sampled token."
     )
+
+
+class Interface(StrEnum):
+    """How PI reaches the teacher."""
+
+    CONTEXT = "context"  # as a block in front of the prompt, adapter on
+    WEIGHTS_ONLY = "weights_only"  # adapter on, no text: the paper's App. D.2
+    NO_PI = "no_pi_token"  # adapter on, the block with nothing in it: an audit
+    PROMPT = "prompt"  # the block alone, no adapter: an ablation
+
+
+class Composition(StrEnum):
+    """How several PI sources become one teacher."""
+
+    LOGITS = "logits"  # the base's and each source's logits, from a forward pass each: exact
+    WEIGHTS = "weights"  # one pass with the sum of all adapters, one prompt with all blocks
+
+
+class TeacherSettings(FrozenSettings):
+    """The teacher: a local model, and the PI adapters that make the PI teacher of it."""
+
+    kind: Literal["local"] = "local"
+    adapters: dict[SourceName, Path] = Field({}, description="Adapter folders by PI source.")
+    interface: Interface = Interface.CONTEXT
+    composition: Composition = Composition.LOGITS
+
+    @model_validator(mode="after")
+    def _one_kind_of_adapter(self) -> "TeacherSettings":
+        if self.adapter is not None and self.adapters:
+            raise ValueError("give `adapter`, or `adapters` by PI source, not both")
+        if self.interface is Interface.PROMPT and self.composition is Composition.WEIGHTS:
+            raise ValueError("interface 'prompt' has no weights to compose: composition: logits")
+        return self
+
+
+class PISettings(Record):
+    """Privileged information of the trajectories."""
+
+    contexts: tuple[Path, ...] = Field(
+        min_length=1, description="Parquet of run, instance_id, seed, turn, source, text."
+    )
+    sources: tuple[SourceName, ...] = Field(
+        (), description="Which of them the teacher has; those of its adapters if left out."
+    )
+    missing: Literal["error", "empty"] = "error"
 
 
 class DataSettings(Record):
@@ -106,10 +153,11 @@ class TrainSettings(Record):
     out: Path
     method: AnyMethod
     student: StudentSettings
-    teacher: FrozenSettings | None = None
+    teacher: TeacherSettings | None = None
     rollout: FrozenSettings | None = Field(
         None, description="The model that sampled student_runs, for importance ratios."
     )
+    pi: PISettings | None = None
     data: DataSettings
     batch: BatchSettings = BatchSettings()
     optimiser: OptimiserSettings
@@ -125,14 +173,35 @@ class TrainSettings(Record):
     def _has_what_the_method_needs(self) -> "TrainSettings":
         for role in self.method.roles:
             if self.frozen(role) is None:
+                key = Role.ROLLOUT if role is Role.ROLLOUT else Role.TEACHER
                 raise ValueError(
-                    f"method {self.method.name} needs a {role} model: add the key `{role}:` with "
+                    f"method {self.method.name} needs a {key} model: add the key `{key}:` with "
                     "`model:` below it"
                 )
+        if Role.PI_TEACHER in self.method.roles:
+            self._check_pi()
         if not self.data.student_runs and not self.data.teacher_runs:
             raise ValueError("no data: give data.student_runs or data.teacher_runs")
         return self
 
+    def _check_pi(self) -> None:
+        if self.pi is None:
+            raise ValueError(
+                f"method {self.method.name} needs PI: add the key `pi:` with `contexts:` below it"
+            )
+        if not self.sources:
+            raise ValueError("no PI source: give teacher.adapters, or pi.sources")
+        if self.teacher is not None and self.teacher.interface is not Interface.PROMPT:
+            without = [one for one in self.sources if one not in self.teacher.adapters]
+            if without:
+                raise ValueError(f"teacher.adapters has none for PI source {without[0]!r}")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The PI sources of the teacher, in order."""
+        given = self.pi.sources if self.pi is not None else ()
+        return tuple(sorted(set(given or (self.teacher.adapters if self.teacher else ()))))
+
     def frozen(self, role: Role) -> FrozenSettings | None:
         """The model that has a role."""
-        return {Role.TEACHER: self.teacher, Role.ROLLOUT: self.rollout}[role]
+        return self.rollout if role is Role.ROLLOUT else self.teacher

@@ -5,7 +5,7 @@ Shapes: T tokens of a row, N states of interest, D hidden size, V vocabulary.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,37 @@ class Network(nn.Module):
         self.sha256 = source.weights_sha256
         self.dtype = dtype
         self.vocabulary = self.head.shape[0]
+
+    @property
+    def name(self) -> str:
+        """What its owner calls it."""
+        return self.source.name
+
+    @property
+    def place(self) -> str:
+        """Its folder."""
+        return str(self.source.folder)
+
+    @property
+    def tokens(self) -> dict[int, str]:
+        """The tokeniser's tokens by id."""
+        return {number: token for token, number in self.tokenizer.get_vocab().items()}
+
+    @property
+    def tokenizer_sha256(self) -> str:
+        """Digest of `tokenizer.json`."""
+        return self.source.tokenizer_sha256
+
+    @property
+    def embedded(self) -> int:
+        """Rows of its embeddings."""
+        return self.head.shape[0]
+
+    @property
+    def longest(self) -> int:
+        """How many tokens it takes."""
+        limit: int = self.causal.config.max_position_embeddings
+        return limit
 
     @property
     def causal(self) -> Any:
@@ -112,6 +143,21 @@ def load_frozen(model: str, dtype: DType, adapter: Path | None, device: torch.de
     return network.to(device).eval().requires_grad_(False)
 
 
+def load_frozen_with(
+    model: str, dtype: DType, adapters: Mapping[str, Path], device: torch.device
+) -> Network:
+    """A model to ask with any of several adapters, by name. Raises as `load_student` does."""
+    network = _load(model, dtype)
+    digest = hashlib.sha256(network.sha256.encode())
+    for name, folder in sorted(adapters.items()):
+        _check_base(network, folder)
+        network.model = _peft_model(network.model, folder, trainable=False, name=name)
+        digest.update(f" {name}={file_sha256(folder / ADAPTER_FILE)}".encode())
+    if adapters:
+        network.sha256 = digest.hexdigest()
+    return network.to(device).eval().requires_grad_(False)
+
+
 def _load(reference: str, dtype: DType) -> Network:
     source = resolve_model(reference, cache_root() / "models")
     try:
@@ -172,11 +218,19 @@ def _with_adapter(network: Network, settings: LoraSettings) -> nn.Module:
         raise MismatchError(f"model {network.source.name}: no such LoRA: {error}") from None
 
 
-def _peft_model(model: nn.Module, folder: Path, *, trainable: bool) -> nn.Module:
+def _peft_model(
+    model: nn.Module, folder: Path, *, trainable: bool, name: str = "default"
+) -> nn.Module:
+    """A model with one more adapter."""
     try:
-        adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+        if isinstance(model, PeftModel):
+            model.load_adapter(str(folder), name, is_trainable=trainable)
+            adapted = model
+        else:
+            adapted = PeftModel.from_pretrained(model, str(folder), name, is_trainable=trainable)
         with safe_open(folder / ADAPTER_FILE, "pt") as tensors:
-            apart = get_peft_model_state_dict(adapted).keys() ^ set(tensors.keys())
+            mine = get_peft_model_state_dict(adapted, adapter_name=name)
+            apart = mine.keys() ^ set(tensors.keys())
     except Exception as error:  # a folder can be wrong in any way
         raise MismatchError(
             f"adapter {folder} does not fit the model: {error}; give the adapter's own base model"

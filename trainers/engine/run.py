@@ -22,12 +22,14 @@ from trainers.engine.config import TrainSettings
 from trainers.engine.errors import BusyError, MismatchError
 from trainers.engine.export import export
 from trainers.engine.memory import MemoryEstimate, estimate_memory
-from trainers.engine.networks import Network, load_frozen, load_student
+from trainers.engine.networks import Network, load_student
 from trainers.engine.ranks import join_ranks, shard
 from trainers.engine.tokenisers import check_ids, check_runs, shared_vocabulary
 from trainers.engine.trainer import Trainer, steps_done
 from trainers.methods.base import Role
-from trainers.teachers.local import LocalTeacher
+from trainers.teachers.base import Teacher
+from trainers.teachers.local import check_lengths
+from trainers.teachers.make import make_teachers
 
 _FREE = {"out", "checkpoints", "device", "sharding"}  # what may change between start and resume
 
@@ -108,16 +110,13 @@ def train(settings: TrainSettings, *, skip_damaged: bool = False) -> Path:
         sharded = settings.sharding == "fsdp" and ranks.world > 1
         place = torch.device("cpu") if sharded else ranks.device  # sharding moves layer by layer
         student = load_student(settings.student, place)
-        frozen = _load_frozen(settings, ranks.device)
-        _check(settings, material, student, frozen)
-        card = _card(settings, material, student, frozen)
+        teachers = make_teachers(settings, ranks.device)
+        _check(material, student, teachers)
+        card = _card(settings, material, student, teachers)
         if ranks.first:
             _same_as_before(settings.out / "training.json", card)
         if sharded:
             shard(student, student.causal.base_model.layers)
-        teachers = {
-            role: LocalTeacher(network, _cache(settings, role)) for role, network in frozen.items()
-        }
         trainer = Trainer(
             settings, student, teachers, material.trajectories, material.cursor, ranks
         )
@@ -130,41 +129,23 @@ def _used(one: Trajectory, share: float) -> bool:
     return share > 0 if one.author == "student" else share < 1
 
 
-def _load_frozen(settings: TrainSettings, device: torch.device) -> dict[Role, Network]:
-    found = {}
-    for role in settings.method.roles:
-        wanted = settings.frozen(role)
-        if wanted is not None:
-            found[role] = load_frozen(wanted.model, wanted.dtype, wanted.adapter, device)
-    return found
-
-
-def _check(
-    settings: TrainSettings,
-    material: Material,
-    student: Network,
-    frozen: Mapping[Role, Network],
-) -> None:
-    shared = shared_vocabulary(student, {role.value: each for role, each in frozen.items()})
-    for network in (student, *frozen.values()):
-        network.vocabulary = shared
-    check_runs(material.data, [student, *frozen.values()])
-    check_ids(material.trajectories, student.head.shape[0], shared)
-    longest = max(material.trajectories, key=lambda one: len(one.ids))
-    for network in (student, *frozen.values()):
-        limit = network.causal.config.max_position_embeddings
-        if len(longest.ids) > limit:
-            raise MismatchError(
-                f"trajectory {longest.name} has {len(longest.ids)} tokens, but model "
-                f"{network.source.name} takes {limit}: set data.max_tokens to {limit} or less"
-            )
+def _check(material: Material, student: Network, teachers: Mapping[Role, Teacher]) -> None:
+    models = {role.value: teacher.model for role, teacher in teachers.items()}
+    shared = shared_vocabulary(student, models)
+    for model in (student, *models.values()):
+        model.vocabulary = shared
+    check_runs(material.data, [student, *models.values()])
+    check_ids(material.trajectories, student.embedded, shared)
+    check_lengths(student, material.trajectories)
+    for teacher in teachers.values():
+        teacher.check(material.trajectories)
 
 
 def _card(
     settings: TrainSettings,
     material: Material,
     student: Network,
-    frozen: Mapping[Role, Network],
+    teachers: Mapping[Role, Teacher],
 ) -> dict[str, Any]:
     """Everything that decides the result."""
     return {
@@ -173,7 +154,7 @@ def _card(
         "trajectories": len(material.trajectories),
         "data_sha256": material.sha256,
         "student_sha256": student.sha256,
-        **{f"{role}_sha256": network.sha256 for role, network in frozen.items()},
+        **{f"{role}_sha256": teacher.model.sha256 for role, teacher in teachers.items()},
     }
 
 
@@ -201,11 +182,6 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
         for key, each in value.items()
         for inner_path, inner in _flat(each, f"{path}.{key}" if path else key).items()
     }
-
-
-def _cache(settings: TrainSettings, role: Role) -> Path | None:
-    wanted = settings.frozen(role)
-    return None if wanted is None else wanted.cache
 
 
 @contextmanager

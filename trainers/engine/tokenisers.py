@@ -6,35 +6,34 @@ from trainers.data.errors import DataError
 from trainers.data.runs import RunData
 from trainers.data.trajectories import Trajectory
 from trainers.engine.errors import MismatchError
-from trainers.engine.networks import Network
+from trainers.teachers.base import Described
 
 
-def shared_vocabulary(student: Network, others: Mapping[str, Network]) -> int:
+def shared_vocabulary(student: Described, others: Mapping[str, Described]) -> int:
     """How many ids, from 0, mean the same to all models and have a row in each output embedding.
 
     Rows beyond the tokeniser, which pad a vocabulary to a round size, are cut where sizes differ.
     Raises MismatchError, naming the first id that differs, when tokenisers are different.
     """
-    size = student.head.shape[0]
-    mine = _tokens(student)
+    size, mine = student.embedded, student.tokens
     for role, other in others.items():
-        theirs = _tokens(other)
+        theirs = other.tokens
         for number in sorted(mine.keys() & theirs.keys()):
             if mine[number] != theirs[number]:
                 raise MismatchError(
                     f"the tokenisers differ: id {number} is {mine[number]!r} in "
-                    f"{student.source.folder} and {theirs[number]!r} in the {role}'s "
-                    f"{other.source.folder}; choose a {role} with the student's tokeniser"
+                    f"{student.place} and {theirs[number]!r} in the {role}'s "
+                    f"{other.place}; choose a {role} with the student's tokeniser"
                 )
-        size = min(size, other.head.shape[0])
+        size = min(size, other.embedded)
         only_one = mine.keys() ^ theirs.keys()
         size = min([size, *only_one])
     return size
 
 
-def check_runs(data: RunData, models: Sequence[Network]) -> None:
+def check_runs(data: RunData, models: Sequence[Described]) -> None:
     """Raise MismatchError when a run was sampled with a tokeniser that none of the models has."""
-    known = {model.source.tokenizer_sha256: model.source.name for model in models}
+    known = {model.tokenizer_sha256: model.name for model in models}
     for run, tokenizer in data.tokenizers.items():
         if tokenizer not in known:
             raise MismatchError(
@@ -59,7 +58,3 @@ def check_ids(trajectories: Sequence[Trajectory], embedded: int, shared: int) ->
                 f"trajectory {one.name} has a sampled token {sampled}, beyond the {shared} ids "
                 "that all models share: leave its run out, or choose models with one vocabulary"
             )
-
-
-def _tokens(network: Network) -> dict[int, str]:
-    return {number: token for token, number in network.tokenizer.get_vocab().items()}

@@ -1,10 +1,36 @@
 """What a teacher is to a training step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from trainers.data.trajectories import Trajectory
 from trainers.losses.chunked import Projection
+
+
+class Described(Protocol):
+    """What has to be known of a model before it is asked.
+
+    name, place: for messages. sha256: digest of weights and adapters. tokens: by id.
+    tokenizer_sha256: of `tokenizer.json`. embedded: rows of its embeddings. longest: tokens it
+    takes. vocabulary: the ids, from 0, that its distributions are about; set when they are known.
+    """
+
+    vocabulary: int
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def place(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def tokens(self) -> Mapping[int, str]: ...
+    @property
+    def tokenizer_sha256(self) -> str: ...
+    @property
+    def embedded(self) -> int: ...
+    @property
+    def longest(self) -> int: ...
 
 
 class Teacher(Protocol):
@@ -13,6 +39,15 @@ class Teacher(Protocol):
     Shapes: N sampled tokens of all given trajectories, D the teacher's hidden size, V the ids that
     teacher and student share.
     """
+
+    @property
+    def model(self) -> Described:
+        """Whose distributions they are."""
+        ...
+
+    def check(self, trajectories: Sequence[Trajectory]) -> None:
+        """Raise MismatchError or DataError, before a training starts, for what it cannot do."""
+        ...
 
     def project(self, trajectories: Sequence[Trajectory]) -> Projection:
         """Hidden states `(N, D)` before each sampled token, in order, and an embedding `(V, D)`.

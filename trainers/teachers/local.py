@@ -9,9 +9,28 @@ from torch import Tensor
 
 from trainers.data.packing import make_row
 from trainers.data.trajectories import Trajectory
+from trainers.engine.errors import MismatchError
 from trainers.engine.networks import Network
 from trainers.losses.chunked import Projection
+from trainers.teachers.base import Described
 from trainers.teachers.local_cache import HiddenStateCache
+
+
+def check_lengths(
+    model: Described, trajectories: Sequence[Trajectory], extra: Sequence[int] = ()
+) -> None:
+    """Raise MismatchError for a trajectory, with `extra` tokens in front, that is too long."""
+    lengths = [len(one.ids) for one in trajectories]
+    if extra:
+        lengths = [length + more for length, more in zip(lengths, extra, strict=True)]
+    longest = max(range(len(lengths)), key=lambda number: lengths[number])
+    if lengths[longest] > model.longest:
+        with_pi = " with its PI" if extra else ""
+        raise MismatchError(
+            f"trajectory {trajectories[longest].name} has {lengths[longest]} tokens{with_pi}, but "
+            f"model {model.name} takes {model.longest}: set data.max_tokens to "
+            f"{model.longest - max(extra, default=0)} or less"
+        )
 
 
 class LocalTeacher:
@@ -22,28 +41,32 @@ class LocalTeacher:
     """
 
     def __init__(self, network: Network, cache: Path | None = None) -> None:
-        self.network = network
+        self.model = network
         self._cache = None if cache is None else HiddenStateCache(cache)
+
+    def check(self, trajectories: Sequence[Trajectory]) -> None:
+        """See `Teacher`."""
+        check_lengths(self.model, trajectories)
 
     @torch.no_grad()
     def project(self, trajectories: Sequence[Trajectory]) -> Projection:
         """See `Teacher`."""
         hidden = [self._states(one) for one in trajectories]
-        return Projection(torch.cat(hidden), self.network.head[: self.network.vocabulary])
+        return Projection(torch.cat(hidden), self.model.head[: self.model.vocabulary])
 
     def _states(self, one: Trajectory) -> Tensor:
-        head = self.network.head
+        head = self.model.head
         key = self._key(one)
         found = None if self._cache is None else self._cache.get(key, head.dtype)
         if found is not None:
             return found.to(head.device)
         row = make_row([one]).to(head.device)
-        states = self.network.hidden(row.ids, row.positions)[row.states].to(head.dtype)
+        states = self.model.hidden(row.ids, row.positions)[row.states].to(head.dtype)
         if self._cache is not None:
             self._cache.put(key, states)
         return states
 
     def _key(self, one: Trajectory) -> str:
-        digest = hashlib.sha256(f"{self.network.sha256} {self.network.head.dtype}\n".encode())
+        digest = hashlib.sha256(f"{self.model.sha256} {self.model.head.dtype}\n".encode())
         digest.update(one.ids.astype("<i4").tobytes() + one.positions.astype("<i8").tobytes())
         return digest.hexdigest()

@@ -30,7 +30,7 @@ def test_attempts_become_trajectories(tmp_path: Path) -> None:
     assert last.ids[last.positions].tolist() == [*calls[0].sampled_ids, *calls[1].sampled_ids]
     recorded = [*calls[0].logprobs, *calls[1].logprobs]
     np.testing.assert_allclose(last.log_probs[last.positions], recorded, rtol=1e-6)
-    assert {turn[2:] for turn in last.turns} == {(0.7, 0.95)}
+    assert [turn[2:] for turn in last.turns] == [(0.7, 0.95, 1), (0.7, 0.95, 2)]
 
 
 def test_what_is_no_turn_or_no_answer_is_left_out(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""Teachers from settings."""
+
+import torch
+
+from trainers.data.contexts import PIContexts, read_contexts
+from trainers.engine.config import Interface, TeacherSettings, TrainSettings
+from trainers.engine.networks import load_frozen, load_frozen_with
+from trainers.methods.base import Role
+from trainers.teachers.base import Teacher
+from trainers.teachers.local import LocalTeacher
+from trainers.teachers.pi_teacher import PITeacher
+
+
+def make_teachers(settings: TrainSettings, device: torch.device) -> dict[Role, Teacher]:
+    """The teachers for the roles of the method, each loaded once.
+
+    Raises DataError for PI that cannot be read, ModelError and MismatchError for models and
+    adapters.
+    """
+    found: dict[Role, Teacher] = {}
+    roles = settings.method.roles
+    if Role.PI_TEACHER in roles and settings.teacher is not None:
+        pair = _pi_teacher(settings, settings.teacher, read_pi(settings), device)
+        found = {Role.PI_TEACHER: pair.pi, Role.TEACHER: pair.base}
+    for role in roles:
+        wanted = settings.frozen(role)
+        if role not in found and wanted is not None:
+            network = load_frozen(wanted.model, wanted.dtype, wanted.adapter, device)
+            found[role] = LocalTeacher(network, wanted.cache)
+    return {role: found[role] for role in roles}
+
+
+def read_pi(settings: TrainSettings) -> PIContexts:
+    """The PI of the settings. Raises DataError, ValueError where the settings have none."""
+    if settings.pi is None:
+        raise ValueError("these settings have no PI")
+    lenient = settings.pi.missing == "empty"
+    return read_contexts(settings.pi.contexts, settings.sources, lenient=lenient)
+
+
+def _pi_teacher(
+    settings: TrainSettings, teacher: TeacherSettings, contexts: PIContexts, device: torch.device
+) -> PITeacher:
+    prompt = teacher.interface is Interface.PROMPT
+    adapters = {} if prompt else {name: teacher.adapters[name] for name in settings.sources}
+    return PITeacher(
+        load_frozen_with(teacher.model, teacher.dtype, adapters, device),
+        contexts,
+        settings.sources,
+        interface=teacher.interface,
+        composition=teacher.composition,
+        cache=teacher.cache,
+    )
