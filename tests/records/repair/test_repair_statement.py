@@ -43,7 +43,7 @@ def test_what_is_rendered_is_read_back(exception: str, message: str, called: lis
 
 
 def test_a_name_that_would_not_be_read_back_is_not_rendered() -> None:
-    with pytest.raises(StatementError, match="no function's name"):
+    with pytest.raises(StatementError, match="cannot be read back"):
         Statement("E", "", (), "m.py", ("a`, `b", "c")).render()
 
 
