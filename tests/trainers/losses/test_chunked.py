@@ -1,8 +1,12 @@
 """Chunks give what the whole gives, in value and gradient, and hold no more than a chunk."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from trainers.losses.chunked import Projection, over_tokens
 from trainers.losses.divergences import entropy, kl, log_probs, total_variation
@@ -36,48 +40,84 @@ def tensors() -> dict[str, Tensor]:
     }
 
 
-def run(tensors: dict[str, Tensor], chunk: int) -> dict[str, Tensor]:
+def run(tensors: dict[str, Tensor], chunk: int, of: str | None = None) -> dict[str, Tensor]:
     student = Projection(tensors["student"], tensors["student_head"])
     teacher = Projection(tensors["teacher"], tensors["teacher_head"])
-    return over_tokens(body, [student, teacher], tensors["weights"], chunk=chunk)
+    weights = tensors["weights"]
+    return over_tokens(body, [student, teacher], weights, chunk=chunk, gradient_of=of)
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 23, 64])
-def test_chunks_give_what_the_whole_gives(tensors: dict[str, Tensor], chunk: int) -> None:
+@pytest.mark.parametrize("of", [None, "loss"])
+@pytest.mark.parametrize("scale", ["one", "same", "each"])
+def test_chunks_give_what_the_whole_gives(
+    tensors: dict[str, Tensor], chunk: int, of: str | None, scale: str
+) -> None:
     whole = body(
         tensors["student"] @ tensors["student_head"].T,
         tensors["teacher"] @ tensors["teacher_head"].T,
         tensors["weights"],
     )
     learnt = [tensors["student"], tensors["student_head"]]
-    expected = torch.autograd.grad(whole["loss"].sum(), learnt)
-    found = run(tensors, chunk)
+    steps = torch.arange(TOKENS, dtype=torch.float64)
+    factor = {"one": torch.ones(TOKENS), "same": torch.full((TOKENS,), 0.3), "each": steps}[scale]
+    expected = torch.autograd.grad((factor * whole["loss"]).sum(), learnt)
+    found = run(tensors, chunk, of)
     for name, value in whole.items():
         torch.testing.assert_close(found[name], value)
-    gradients = torch.autograd.grad(found["loss"].sum(), learnt)
+    gradients = torch.autograd.grad((factor * found["loss"]).sum(), learnt)
     for one, other in zip(gradients, expected, strict=True):
         torch.testing.assert_close(one, other)
 
 
-def test_a_frozen_head_gets_no_gradient(tensors: dict[str, Tensor]) -> None:
+@pytest.mark.parametrize("of", [None, "loss"])
+def test_a_frozen_head_gets_no_gradient(tensors: dict[str, Tensor], of: str | None) -> None:
     tensors["student_head"].requires_grad_(False)
-    torch.autograd.backward(run(tensors, 4)["loss"].sum())
+    torch.autograd.backward(run(tensors, 4, of)["loss"].sum())
     assert tensors["student"].grad is not None
     assert tensors["student_head"].grad is None
     assert tensors["teacher"].grad is None
 
 
-def test_nothing_of_tokens_times_vocabulary_is_kept(tensors: dict[str, Tensor]) -> None:
-    kept: list[int] = []
+class Sizes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """The largest tensor that is made."""
 
-    def keep(tensor: Tensor) -> Tensor:
-        kept.append(tensor.numel())
-        return tensor
+    largest = 0
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        run(tensors, 4)["loss"].sum()
-    assert max(kept) <= max(VOCABULARY * WIDE, TOKENS * WIDE)
-    assert max(kept) < VOCABULARY * TOKENS
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for each in tree_leaves(made):
+            if isinstance(each, Tensor):
+                self.largest = max(self.largest, each.numel())
+        return made
+
+
+@pytest.mark.parametrize("of", [None, "loss"])
+def test_nothing_of_tokens_times_vocabulary_is_made(
+    tensors: dict[str, Tensor], of: str | None
+) -> None:
+    with Sizes() as sizes:  # type: ignore[no-untyped-call]
+        torch.autograd.backward(run(tensors, 4, of)["loss"].sum())
+    assert sizes.largest == VOCABULARY * WIDE  # a transposed head
+    assert sizes.largest < VOCABULARY * TOKENS
+
+
+def test_the_body_runs_once_where_one_gradient_is_wanted(tensors: dict[str, Tensor]) -> None:
+    calls = []
+
+    def counting(*parts: Tensor) -> dict[str, Tensor]:
+        calls.append(len(parts))
+        return body(*parts)
+
+    student = Projection(tensors["student"], tensors["student_head"])
+    teacher = Projection(tensors["teacher"], tensors["teacher_head"])
+    weights = tensors["weights"]
+    found = over_tokens(counting, [student, teacher], weights, chunk=12, gradient_of="loss")
+    torch.autograd.backward((0.5 * found["loss"]).sum())
+    assert calls == [3, 3]
+    assert not found["entropy"].requires_grad
+    with torch.no_grad():
+        assert not run(tensors, 4, "loss")["loss"].requires_grad
 
 
 def test_tensors_that_do_not_belong_together_are_refused(tensors: dict[str, Tensor]) -> None:
