@@ -19,12 +19,13 @@ from harness.records.cache import cache_root
 from trainers.data.packing import Columns, Row
 from trainers.engine.config import DType, LoraSettings, StudentSettings
 from trainers.engine.errors import MismatchError
-from trainers.losses.chunked import Projection, over_tokens
+from trainers.losses.chunked import Projection, Source, over_tokens
 from trainers.methods.base import Method
 from trainers.serving.models import LocalModel, resolve_model
 from trainers.serving.shipped import ModelError, file_sha256
 
 BASE_KEY = "base_weights_sha256"
+SOURCE_KEY = "pi_source"
 ADAPTER_FILE = "adapter_model.safetensors"
 _AGREEMENT = 0.05  # standard deviations of the logits: rounding in bfloat16 stays below
 
@@ -89,6 +90,12 @@ class Network(nn.Module):
         weight: Tensor = self.causal.get_output_embeddings().weight
         return weight
 
+    @property
+    def mixed(self) -> bool:
+        """Whether weights in float32 are multiplied in bfloat16."""
+        trained = any(each.requires_grad for each in self.parameters())
+        return trained and self.dtype is torch.bfloat16
+
     def hidden(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Last hidden states `(T, D)` of a row `(1, T)`; see `Row` for its positions."""
         output = self.causal.base_model(input_ids=ids, position_ids=positions, use_cache=False)
@@ -97,22 +104,28 @@ class Network(nn.Module):
 
     def projection(self, row: Row) -> Projection:
         """What gives the logits of the states that sampled tokens were drawn from, `(N, V)`."""
-        mixed = self.training and self.dtype is torch.bfloat16
-        with torch.autocast(row.ids.device.type, torch.bfloat16, enabled=mixed):
+        with torch.autocast(row.ids.device.type, torch.bfloat16, enabled=self.mixed):
             hidden = self.hidden(row.ids, row.positions)
         head = self.head[: self.vocabulary]
         return Projection(hidden[row.states].to(self.dtype), head.to(self.dtype))
 
     def forward(
-        self, row: Row, others: Sequence[Projection], method: Method, chunk: int
+        self, row: Row, others: Sequence[Source], method: Method, chunk: int
     ) -> dict[str, Tensor]:
-        """A method's results for each sampled token of a row."""
+        """A method's results for each sampled token of a row; only its loss can be differentiated.
+
+        others: the distributions of the method's roles, whose facts are results too.
+        """
 
         def body(*parts: Tensor) -> dict[str, Tensor]:
             models = len(others) + 1
             return method.tokens(parts[:models], Columns(*parts[models:]))
 
-        return over_tokens(body, [self.projection(row), *others], *row.columns, chunk=chunk)
+        sources = [self.projection(row), *others]
+        found = over_tokens(body, sources, *row.columns, chunk=chunk, gradient_of="loss")
+        for role, other in zip(method.roles, others, strict=True):
+            found |= {f"{role}_{name}": values for name, values in other.facts.items()}
+        return found
 
 
 def load_student(settings: StudentSettings, device: torch.device) -> Network:
@@ -146,11 +159,11 @@ def load_frozen(model: str, dtype: DType, adapter: Path | None, device: torch.de
 def load_frozen_with(
     model: str, dtype: DType, adapters: Mapping[str, Path], device: torch.device
 ) -> Network:
-    """A model to ask with any of several adapters, by name. Raises as `load_student` does."""
+    """A model to ask with any of several adapters, by PI source. Raises as `load_student` does."""
     network = _load(model, dtype)
     digest = hashlib.sha256(network.sha256.encode())
     for name, folder in sorted(adapters.items()):
-        _check_base(network, folder)
+        _check_base(network, folder, name)
         network.model = _peft_model(network.model, folder, trainable=False, name=name)
         digest.update(f" {name}={file_sha256(folder / ADAPTER_FILE)}".encode())
     if adapters:
@@ -243,17 +256,23 @@ def _peft_model(
     return adapted
 
 
-def _check_base(network: Network, folder: Path) -> None:
-    """Raise MismatchError for an adapter that is none, or was trained on another base."""
+def _check_base(network: Network, folder: Path, source: str | None = None) -> None:
+    """Raise MismatchError for an adapter that is none, or of another base or PI source."""
     file = folder / ADAPTER_FILE
     try:
         json.loads((folder / "adapter_config.json").read_bytes())
         with safe_open(file, "pt") as tensors:
-            base = (tensors.metadata() or {}).get(BASE_KEY)
+            metadata = tensors.metadata() or {}
     except Exception as error:
         raise MismatchError(
             f"adapter {folder}: needs adapter_config.json and {ADAPTER_FILE} ({error})"
         ) from None
+    base, trained_for = metadata.get(BASE_KEY), metadata.get(SOURCE_KEY, source)
+    if source is not None and trained_for != source:
+        raise MismatchError(
+            f"adapter {folder} was trained for PI source {trained_for!r}, not {source!r}: name it "
+            "so in teacher.adapters"
+        )
     if base is not None and base != network.source.weights_sha256:
         raise MismatchError(
             f"adapter {folder} was trained on weights {base[:12]}…, {network.source.folder} has "

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from trainers.data.trajectories import Trajectory
-from trainers.losses.chunked import Projection
+from trainers.losses.chunked import Source
 
 
 class Described(Protocol):
@@ -36,8 +36,7 @@ class Described(Protocol):
 class Teacher(Protocol):
     """A frozen source of next-token distributions at the states that trajectories were sampled in.
 
-    Shapes: N sampled tokens of all given trajectories, D the teacher's hidden size, V the ids that
-    teacher and student share.
+    Shapes: N sampled tokens of all given trajectories, V the ids that teacher and student share.
     """
 
     @property
@@ -49,10 +48,10 @@ class Teacher(Protocol):
         """Raise MismatchError or DataError, before a training starts, for what it cannot do."""
         ...
 
-    def project(self, trajectories: Sequence[Trajectory]) -> Projection:
-        """Hidden states `(N, D)` before each sampled token, in order, and an embedding `(V, D)`.
+    def project(self, trajectories: Sequence[Trajectory]) -> Source:
+        """The distributions before each sampled token, in order: N tokens, V ids.
 
-        No gradient reaches either. Each trajectory's states are the same whatever others it is
+        No gradient reaches them. Each trajectory's are the same whatever others it is
         asked for with, to the bit, so that a resumed training repeats what it did.
         """
         ...
