@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from harness.cli.train import train
 
-METHODS = ("sft", "sequence-kd", "sampled-token-opd", "opd", "gkd", "top-k-lsm", "grpo")
+METHODS = ("sft", "sequence-kd", "sampled-token-opd", "opd", "gkd", "top-k-lsm", "grpo", "adapters")
 app = typer.Typer()
 app.command()(train)
 

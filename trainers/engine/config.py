@@ -5,7 +5,7 @@ Defaults are those of the paper for SWE-bench where it gives them. Source: CHOP 
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -101,11 +101,14 @@ class PISettings(Record):
 
 
 class DataSettings(Record):
-    """Runs of `harness eval`, or folders of runs, by who sampled them."""
+    """Runs of `harness eval`, or folders of runs, by who sampled them; for adapters, triples."""
 
     student_runs: tuple[Path, ...] = ()
     teacher_runs: tuple[Path, ...] = ()
-    max_tokens: int = Field(40_960, ge=2, description="Longer sequences are cut.")
+    triples: tuple[Path, ...] = Field((), description="Files of `harness datagen triples`.")
+    max_tokens: int = Field(
+        40_960, ge=2, description="Longer sequences are cut; longer triples are left out."
+    )
 
 
 class BatchSettings(Record):
@@ -169,6 +172,17 @@ class TrainSettings(Record):
         "none", description="With torchrun: every process has all weights, or a shard of them."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_adapters(cls, values: Any) -> Any:
+        method = values.get("method") if isinstance(values, dict) else None
+        optimiser = values.get("optimiser") if isinstance(values, dict) else None
+        if not isinstance(method, dict) or not isinstance(optimiser, dict):
+            return values
+        if method.get("name") != "adapters":
+            return values
+        return values | {"optimiser": {"learning_rate": 1e-4, "warm_up_steps": 200, **optimiser}}
+
     @model_validator(mode="after")
     def _has_what_the_method_needs(self) -> "TrainSettings":
         for role in self.method.roles:
@@ -180,8 +194,14 @@ class TrainSettings(Record):
                 )
         if Role.PI_TEACHER in self.method.roles:
             self._check_pi()
-        if not self.data.student_runs and not self.data.teacher_runs:
-            raise ValueError("no data: give data.student_runs or data.teacher_runs")
+        runs = self.data.student_runs + self.data.teacher_runs
+        if self.method.name == "adapters" and (runs or not self.data.triples):
+            raise ValueError("method adapters trains on data.triples, and on nothing else")
+        if self.method.name != "adapters" and (self.data.triples or not runs):
+            raise ValueError(
+                "no data: give data.student_runs or data.teacher_runs (data.triples is for method "
+                "adapters)"
+            )
         return self
 
     def _check_pi(self) -> None:

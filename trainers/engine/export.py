@@ -22,10 +22,12 @@ def export(
     settings: TrainSettings,
     card: str,
     ranks: Ranks,
+    facts: Mapping[str, str],
 ) -> Path:
     """Write `final/`, for peft, transformers and vLLM to load; every rank has to call it.
 
-    An adapter's file names the base weights that it belongs to. card: `training.json`.
+    An adapter's file names the base weights that it belongs to, and has `facts` beside. card:
+    `training.json`.
     """
     folder = settings.out / "final"
     weights = {name.removeprefix("model."): whole(each) for name, each in parameters.items()}
@@ -40,8 +42,8 @@ def export(
         config.inference_mode = True
         config.save_pretrained(str(draft))
         found = get_peft_model_state_dict(network.model, state_dict=weights)
-        facts = {"format": "pt", BASE_KEY: network.source.weights_sha256}
-        save_file(found, draft / ADAPTER_FILE, metadata=facts)
+        metadata = {"format": "pt", BASE_KEY: network.source.weights_sha256, **facts}
+        save_file(found, draft / ADAPTER_FILE, metadata=metadata)
     else:
         for pattern in _TEXT:
             for path in network.source.folder.glob(pattern):

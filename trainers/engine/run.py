@@ -1,7 +1,6 @@
 """A training from its settings: data, models, checks, steps, result."""
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -13,16 +12,13 @@ from typing import Any
 
 import torch
 
-from trainers.data.errors import DataError
-from trainers.data.order import Cursor
 from trainers.data.packing import pack
-from trainers.data.runs import RunData, read_runs
-from trainers.data.trajectories import Trajectory
 from trainers.engine.config import TrainSettings
 from trainers.engine.errors import BusyError, MismatchError
 from trainers.engine.export import export
+from trainers.engine.material import Material, gather_material
 from trainers.engine.memory import MemoryEstimate, estimate_memory
-from trainers.engine.networks import Network, load_student
+from trainers.engine.networks import SOURCE_KEY, Network, load_student
 from trainers.engine.ranks import join_ranks, shard
 from trainers.engine.tokenisers import check_ids, check_runs, shared_vocabulary
 from trainers.engine.trainer import Trainer, steps_done
@@ -35,16 +31,6 @@ _FREE = {"out", "checkpoints", "device", "sharding"}  # what may change between 
 
 
 @dataclass(frozen=True)
-class Material:
-    """The trajectories of a training, the student's first, and what was left out of the runs."""
-
-    data: RunData
-    trajectories: list[Trajectory]
-    cursor: Cursor
-    sha256: str
-
-
-@dataclass(frozen=True)
 class Plan:
     """What a training would do."""
 
@@ -52,40 +38,6 @@ class Plan:
     longest_row: int
     memory: MemoryEstimate
     steps_done: int
-
-
-def gather_material(settings: TrainSettings) -> Material:
-    """Read the runs and prepare them for the method. Raises DataError."""
-    keys = {"student": settings.data.student_runs, "teacher": settings.data.teacher_runs}
-    data = RunData()
-    read = [
-        read_runs(settings.data.student_runs, "student", max_tokens=settings.data.max_tokens),
-        read_runs(settings.data.teacher_runs, "teacher", max_tokens=settings.data.max_tokens),
-    ]
-    for part in read:
-        data.trajectories += part.trajectories
-        data.counts += part.counts
-        data.tokenizers |= part.tokenizers
-    if not data.trajectories:
-        left_out = ", ".join(f"{number} {what}" for what, number in sorted(data.counts.items()))
-        given = ", ".join(str(path) for paths in keys.values() for path in paths)
-        raise DataError(f"no trajectory with sampled tokens in {given} ({left_out or 'empty'})")
-    share = settings.method.share
-    used = [one for one in data.trajectories if share is None or _used(one, share)]
-    prepared = settings.method.prepare(used)
-    mine = [one for one in prepared if one.author == "student"]
-    theirs = [one for one in prepared if one.author == "teacher"]
-    if share is None:
-        share = len(mine) / len(prepared)
-    for author, wanted, found in (("student", share > 0, mine), ("teacher", share < 1, theirs)):
-        if wanted and not found:
-            raise DataError(
-                f"method {settings.method.name} trains on trajectories of the {author}, and there "
-                f"is none: give runs in data.{author}_runs"
-            )
-    cursor = Cursor(len(mine), len(theirs), student_share=share, seed=settings.seed)
-    digest = hashlib.sha256("".join(one.sha256 for one in mine + theirs).encode())
-    return Material(data, mine + theirs, cursor, digest.hexdigest())
 
 
 def plan(settings: TrainSettings) -> Plan:
@@ -122,11 +74,8 @@ def train(settings: TrainSettings, *, skip_damaged: bool = False) -> Path:
         )
         trainer.run(skip_damaged=skip_damaged)
         text = json.dumps(card, indent=1)
-        return export(student, trainer.parameters, settings, text, ranks)
-
-
-def _used(one: Trajectory, share: float) -> bool:
-    return share > 0 if one.author == "student" else share < 1
+        facts = {} if material.source is None else {SOURCE_KEY: material.source}
+        return export(student, trainer.parameters, settings, text, ranks, facts)
 
 
 def _check(material: Material, student: Network, teachers: Mapping[Role, Teacher]) -> None:
@@ -153,6 +102,7 @@ def _card(
         "settings": settings.model_dump(mode="json", exclude=_FREE),
         "trajectories": len(material.trajectories),
         "data_sha256": material.sha256,
+        **({"triples": material.triples} if material.triples else {}),
         "student_sha256": student.sha256,
         **{f"{role}_sha256": teacher.model.sha256 for role, teacher in teachers.items()},
     }
