@@ -101,7 +101,7 @@ class Trainer:
         for (number, trajectories), weight in self._ranks.share(rows):
             row = make_row(trajectories).to(self._ranks.device)
             found = self._row(row, step, number)
-            (found["loss"].sum() * (weight * scale)).backward()
+            torch.autograd.backward(found["loss"].sum() * (weight * scale))
             for name, values in found.items():
                 sums[name] += weight * float(values.detach().sum(dtype=torch.float64))
             if weight:

@@ -51,21 +51,14 @@ class StreamingQuantile:
     def observe(self, step: Mapping[str, Floats]) -> None:
         """Take in one training step's states, by trajectory id. Raises ValueError for NaN."""
         for trajectory in sorted(step):
-            values = self._representatives(trajectory, np.asarray(step[trajectory], np.float64))
+            values = np.asarray(step[trajectory], np.float64)
+            most = min(self.per_trajectory, len(self._ring))
+            values = values[representatives(trajectory, len(values), most)]
             if np.isnan(values).any():
                 raise ValueError(f"trajectory {trajectory} has states whose value is not a number")
             places = (self._seen + np.arange(len(values))) % len(self._ring)
             self._ring[places] = values
             self._seen += len(values)
-
-    def _representatives(self, trajectory: str, values: Floats) -> Floats:
-        if len(values) <= self.per_trajectory:
-            return values
-        seed = int.from_bytes(hashlib.sha256(trajectory.encode()).digest()[:8])
-        chosen = np.random.default_rng(seed).choice(
-            len(values), min(self.per_trajectory, len(self._ring)), replace=False
-        )
-        return values[np.sort(chosen)]
 
     def state_dict(self) -> QuantileState:
         """What a checkpoint keeps."""
@@ -80,3 +73,14 @@ class StreamingQuantile:
                 f"{self._ring.size}: keep the window, or start the thresholds afresh"
             )
         self._ring, self._seen = ring.copy(), state["seen"]
+
+
+def representatives(name: str, count: int, most: int) -> NDArray[np.int64]:
+    """Which of a trajectory's `count` states stand for it: at most `most`, by a hash of its name.
+
+    In increasing order.
+    """
+    if count <= most:
+        return np.arange(count)
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))

@@ -62,9 +62,6 @@ class Method(Record, ABC):
     observes: ClassVar[tuple[str, ...]] = ()
     """The results of `tokens` that `observe` is to be given after each step."""
 
-    keeps_prefix: ClassVar[bool] = False
-    """Whether `beyond_tokens` continues the row: the keys and values of all models are kept."""
-
     @property
     def roles(self) -> tuple[Role, ...]:
         """The frozen models that `tokens` needs logits of."""
@@ -74,6 +71,11 @@ class Method(Record, ABC):
     def share(self) -> float | None:
         """The share of trajectories that the student sampled; none: whatever there is."""
         return None
+
+    @property
+    def keeps_prefix(self) -> bool:
+        """Whether `beyond_tokens` continues the row: its keys and values are kept."""
+        return False
 
     def prepare(self, trajectories: Sequence[Trajectory]) -> list[Trajectory]:
         """The trajectories to train on. Raises DataError when they do not suit the method."""

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from trainers.methods.adapters import Adapters
+from trainers.methods.chop import CHOP
 from trainers.methods.gkd import GKD
 from trainers.methods.grpo import GRPO
 from trainers.methods.reverse_kl_opd import ReverseKLOPD
@@ -13,6 +15,6 @@ from trainers.methods.sft import SFT
 from trainers.methods.top_k_lsm import TopKLSM
 
 AnyMethod = Annotated[
-    SFT | SequenceKD | SampledTokenOPD | ReverseKLOPD | GKD | TopKLSM | GRPO,
+    SFT | SequenceKD | SampledTokenOPD | ReverseKLOPD | GKD | TopKLSM | GRPO | CHOP | Adapters,
     Field(discriminator="name"),
 ]

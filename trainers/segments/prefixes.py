@@ -4,11 +4,12 @@ The pass itself stays what it is, to the bit, with activation checkpointing and 
 Shapes: R rows, K key-value heads, T tokens, D size of a head.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
@@ -24,6 +25,11 @@ class Prefix:
     def __init__(self) -> None:
         self.layers: list[tuple[Tensor, Tensor]] = []
 
+    @property
+    def length(self) -> int:
+        """T."""
+        return self.layers[0][0].shape[2]
+
     def detach(self) -> "Prefix":
         """The same without gradient."""
         return self.map(Tensor.detach)
@@ -33,6 +39,17 @@ class Prefix:
         found = Prefix()
         found.layers = [(change(keys), change(values)) for keys, values in self.layers]
         return found
+
+
+def join(prefixes: Sequence[Prefix]) -> Prefix:
+    """Prefixes behind one another."""
+    found = Prefix()
+    layers = zip(*(each.layers for each in prefixes), strict=True)
+    found.layers = [
+        (torch.cat([keys for keys, _ in layer], 2), torch.cat([values for _, values in layer], 2))
+        for layer in layers
+    ]
+    return found
 
 
 _KEPT: ContextVar[Prefix] = ContextVar("kept")

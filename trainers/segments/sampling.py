@@ -5,7 +5,7 @@ Shapes: A states, K continuations of each, L tokens at most.
 
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ class Segments(NamedTuple):
     lengths: Tensor
 
 
+@runtime_checkable
 class SegmentSource(Protocol):
     """Whoever samples continuations, at temperature 1 with nothing cut off."""
 

@@ -12,6 +12,9 @@ from trainers.data.trajectories import Trajectory
 from trainers.engine.errors import MismatchError
 from trainers.engine.networks import Network
 from trainers.losses.chunked import Projection
+from trainers.segments.local import LocalSegments
+from trainers.segments.prefixes import Prefix, keeping_prefix
+from trainers.segments.sampling import Place, Segments
 from trainers.teachers.base import Described
 from trainers.teachers.local_cache import HiddenStateCache
 
@@ -37,11 +40,14 @@ class LocalTeacher:
     """A `Teacher` that runs each trajectory through a frozen network, or reads what it once gave.
 
     cache: a folder for hidden states; their key is the network's weights and dtype, the token ids
-    and the places asked for.
+    and the places asked for. keep: keep the keys and values of the trajectories that were asked for
+    last, so that they can be continued without running them again.
     """
 
-    def __init__(self, network: Network, cache: Path | None = None) -> None:
+    def __init__(self, network: Network, cache: Path | None = None, *, keep: bool = False) -> None:
         self.model = network
+        self._keep = keep
+        self._prefixes: dict[str, Prefix] = {}
         self._cache = None if cache is None else HiddenStateCache(cache)
 
     def check(self, trajectories: Sequence[Trajectory]) -> None:
@@ -51,8 +57,16 @@ class LocalTeacher:
     @torch.no_grad()
     def project(self, trajectories: Sequence[Trajectory]) -> Projection:
         """See `Teacher`."""
+        self._prefixes = {}
         hidden = [self._states(one) for one in trajectories]
         return Projection(torch.cat(hidden), self.model.head[: self.model.vocabulary])
+
+    def continuations(
+        self, places: Sequence[Place], count: int, length: int, seed: int
+    ) -> list[Segments]:
+        """See `SegmentSource`."""
+        source = LocalSegments(self.model)
+        return source.continuations(places, count, length, seed, self._prefixes)
 
     def _states(self, one: Trajectory) -> Tensor:
         head = self.model.head
@@ -61,7 +75,10 @@ class LocalTeacher:
         if found is not None:
             return found.to(head.device)
         row = make_row([one]).to(head.device)
-        states = self.model.hidden(row.ids, row.positions)[row.states].to(head.dtype)
+        with keeping_prefix(self.model, wanted=self._keep) as prefix:
+            states = self.model.hidden(row.ids, row.positions)[row.states].to(head.dtype)
+        if self._keep:
+            self._prefixes[one.name] = prefix
         if self._cache is not None:
             self._cache.put(key, states)
         return states
