@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import triples
+from harness.cli import edit_bugs, triples
 from harness.cli.common import JSON_OPTION
 
 app = typer.Typer(help="Make instances and training rows.", no_args_is_help=True)
 app.command("triples")(triples.triples)
+app.command("edits")(edit_bugs.edits)
 
 
 @app.command()

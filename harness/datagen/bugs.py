@@ -63,12 +63,12 @@ def load_authored(folder: Path) -> tuple[AuthoredSuite, tuple[Bug, ...]]:
 
     Raises AuthoringError naming file and field.
     """
-    suite = _load(folder / SUITE_FILE, AuthoredSuite)
+    suite = load_record(folder / SUITE_FILE, AuthoredSuite)
     bugs = []
     for path in sorted(folder.glob("*.yaml")):
         if path.name == SUITE_FILE:
             continue
-        bug = _load(path, Bug)
+        bug = load_record(path, Bug)
         owner_name = bug.repo.replace("/", "__")
         if path.stem != bug.instance_id or bug.instance_id.rpartition("-")[0] != owner_name:
             raise AuthoringError(
@@ -82,7 +82,8 @@ def load_authored(folder: Path) -> tuple[AuthoredSuite, tuple[Bug, ...]]:
     return suite, tuple(bugs)
 
 
-def _load(path: Path, model: type[_Model]) -> _Model:
+def load_record(path: Path, model: type[_Model]) -> _Model:
+    """A YAML file as a record. Raises AuthoringError naming file and field."""
     try:
         value: Mapping[str, Any] = yaml.safe_load(path.read_text())
         return model.model_validate(value)

@@ -1,7 +1,10 @@
 """From an authored bug to a row in the benchmark's shape, before its test lists are known."""
 
+import shlex
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from unidiff.patch import PatchSet
 
@@ -32,7 +35,7 @@ git apply -v - <<'{heredoc}'
 {test_patch}
 {heredoc}
 : '>>>>> Start Test Output'
-{command} {files}
+{command}
 : '>>>>> End Test Output'
 git checkout {base} {files}
 """
@@ -44,9 +47,35 @@ def make_row(bug: Bug, recipe: Recipe, cache: Path, *, created_at: str) -> Insta
     Raises AuthoringError when a patch touches the other's side, SourceError when one does not
     revert in the pinned source.
     """
+    return assemble_row(bug, recipe, cache, created_at=created_at, tests=_test_files(bug))
+
+
+class Parts(Protocol):
+    """What a row is made of, besides its source."""
+
+    @property
+    def instance_id(self) -> str: ...
+    @property
+    def repo(self) -> str: ...
+    @property
+    def difficulty(self) -> str: ...
+    @property
+    def problem_statement(self) -> str: ...
+    @property
+    def patch(self) -> str: ...
+    @property
+    def test_patch(self) -> str: ...
+
+
+def assemble_row(
+    bug: Parts, recipe: Recipe, cache: Path, *, created_at: str, tests: Sequence[str]
+) -> Instance:
+    """The row of a bug whose evaluation names `tests`, files or node ids, to pytest.
+
+    Raises AuthoringError without a source distribution, SourceError when a patch does not revert.
+    """
     if recipe.sdist is None:
         raise AuthoringError(f"{bug.instance_id}: the recipe of {bug.repo} has no sdist")
-    files = _test_files(bug)
     with tempfile.TemporaryDirectory() as folder:
         base = commit_base(
             fetch_sdist(recipe.sdist, cache),
@@ -74,10 +103,10 @@ def make_row(bug: Bug, recipe: Recipe, cache: Path, *, created_at: str) -> Insta
         eval_type="pass_and_fail",
         eval_script=_SCRIPT.format(
             base=base,
-            files=" ".join(files),
+            files=" ".join(sorted(file.path for file in PatchSet(bug.test_patch))),
             heredoc=_HEREDOC,
             test_patch=bug.test_patch,
-            command=TEST_COMMAND,
+            command=shlex.join([*TEST_COMMAND.split(), *tests]),
         ),
     )
 

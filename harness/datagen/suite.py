@@ -1,5 +1,6 @@
 """Build a synthesised suite: rows that anyone can rebuild to the same bytes."""
 
+import gzip
 import hashlib
 import json
 import time
@@ -69,7 +70,7 @@ def build_suite(
         results = list(pool.map(build, bugs))
     if not any(result.problem for result in results):
         rows = [result.row for result in results if result.row]
-        _write(folder, suite, rows, recipes)
+        write_suite(folder, suite, rows, recipes)
     return results
 
 
@@ -119,30 +120,41 @@ def recipe_of(repo: str, recipes: Recipes) -> Recipe:
     return found[0]
 
 
-def _write(folder: Path, suite: AuthoredSuite, rows: Iterable[Instance], recipes: Recipes) -> None:
+def write_suite(
+    folder: Path,
+    suite: AuthoredSuite,
+    rows: Iterable[Instance],
+    recipes: Recipes,
+    *,
+    compress: bool = False,
+) -> None:
+    """Write `<folder>.jsonl` (with `compress`, `<folder>.jsonl.gz`) and `<folder>.yaml`."""
     splits: dict[str, list[str]] = defaultdict(list)
     lines = []
     for row in rows:
         splits[suite.split_of(row.repo)].append(row.instance_id)
         lines.append(json.dumps(_as_upstream(row), ensure_ascii=False) + "\n")
     content = "".join(lines).encode()
+    if compress:
+        content = gzip.compress(content, compresslevel=9, mtime=0)
     packages = []
     for repo, licence in sorted(suite.licences.items()):
         sdist = recipe_of(repo, recipes).sdist
         assert sdist is not None
         packages.append(PinnedPackage(**sdist.model_dump(), licence=licence))
+    name = f"{folder.name}.jsonl.gz" if compress else f"{folder.name}.jsonl"
     manifest = SuiteManifest(
         name=suite.name,
         title=suite.title,
         licence=suite.licence,
         source=suite.source,
         kind="rows",
-        file=f"{folder.name}.jsonl",
+        file=name,
         sha256=hashlib.sha256(content).hexdigest(),
-        splits={name: tuple(splits[name]) for name in suite.splits},
+        splits={split: tuple(splits[split]) for split in suite.splits},
         packages=tuple(packages),
     )
-    folder.with_name(f"{folder.name}.jsonl").write_bytes(content)
+    folder.with_name(name).write_bytes(content)
     folder.with_name(f"{folder.name}.yaml").write_text(
         yaml.safe_dump(
             manifest.model_dump(mode="json", exclude_none=True),

@@ -1,0 +1,255 @@
+"""One package's edits through its tests, continued where an earlier start stopped.
+
+<cache>/edit-bugs/<repo>-<key>/survey.json   the clean tree's tests
+<cache>/edit-bugs/<repo>-<key>/tried.jsonl   a line for each edit whose tests ran, as they come
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from harness.datagen.edit_bugs import Edit, candidates, source_files
+from harness.datagen.edit_bugs_hide import HidingError
+from harness.datagen.edit_bugs_rows import EditBug, PackageTexts, make_bug
+from harness.datagen.edit_bugs_trial import (
+    PackageTests,
+    Survey,
+    Tried,
+    batches,
+    package_tests,
+    unpack_tree,
+)
+from harness.environments.recipe import Recipe
+from harness.records import Record
+from harness.sandboxes.base import SandboxProvider
+
+Progress = Callable[[str], None]
+_PROGRESS_SECONDS = 15.0
+_VERSION = "1"  # of what the worker does
+
+
+class PackageYield(Record):
+    """What became of a package's candidates. `operators`: outcomes by kind of edit."""
+
+    repo: str
+    tests: int
+    unsteady: tuple[str, ...]
+    functions: int
+    tried: int
+    outcomes: dict[str, int]
+    operators: dict[str, dict[str, int]]
+    seconds: float = Field(description="CPU seconds of the tests of all edits.")
+    bugs: tuple[EditBug, ...] = Field(exclude=True)
+
+
+class _Line(Record):
+    edit: Edit
+    tried: Tried
+
+
+class PackageEdits:
+    """The edits of one package.
+
+    most_failing: test functions that may fail with an edit. left_out: tests (without parameters)
+    that do not count. refused: instances that are not taken.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        cache: Path,
+        *,
+        seed: str,
+        most_failing: int,
+        left_out: Collection[str] = (),
+        refused: Collection[str] = (),
+        on_progress: Progress = lambda text: None,
+    ) -> None:
+        self._recipe, self._cache = recipe, cache
+        self._seed, self._most_failing = seed, most_failing
+        self._left_out, self._refused = left_out, refused
+        self._say = lambda text: on_progress(f"{recipe.repo}: {text}")
+        facts = [_VERSION, recipe.digest, most_failing, *sorted(left_out)]
+        key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+        self._folder = cache / "edit-bugs" / f"{recipe.repo.replace('/', '__')}-{key}"
+
+    def build(self, provider: SandboxProvider, most: int) -> PackageYield:
+        """Try edits until `most` of them are bugs.
+
+        Raises TrialError, ImageError, SandboxFailure.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as name:
+            tree = Path(name, "tree")
+            unpack_tree(self._recipe, self._cache, tree)
+            sources = source_files(tree)
+            with package_tests(self._recipe, provider, self._cache, self._say) as tests:
+                survey = self._survey(tests)
+                texts = PackageTexts(tree, sources)
+                run = _Run(self._recipe.repo, survey, texts, most, self._seed, self._refused)
+                covered = survey.covered()
+                journal = _Journal(self._folder / "tried.jsonl")
+                edits = candidates(sources, covered, seed=self._seed)
+                for batch in batches(edits):
+                    self._try(batch, tests, survey, run, journal)
+                    if run.full:
+                        break
+        result = run.result()
+        self._say(f"{len(result.bugs)} instances of {result.tried} edits, {result.outcomes}")
+        return result
+
+    def _try(
+        self,
+        batch: list[Edit],
+        tests: PackageTests,
+        survey: Survey,
+        run: "_Run",
+        journal: "_Journal",
+    ) -> None:
+        new = []
+        for edit in batch:
+            if run.full:
+                return
+            if tried := journal.get(edit):
+                run.take(edit, tried)
+            else:
+                new.append(edit)
+        if not new or run.full:
+            return
+        by_number = {edit.number: edit for edit in new}
+        began, told, done = time.monotonic(), time.monotonic(), 0
+
+        def take(tried: Tried) -> bool:
+            nonlocal told, done
+            edit = by_number[tried.number]
+            journal.add(edit, tried)
+            run.take(edit, tried)
+            done += 1
+            if time.monotonic() - told > _PROGRESS_SECONDS:
+                told = time.monotonic()
+                self._say(run.progress((told - began) / done))
+            return run.full
+
+        tests.try_edits(survey, new, most=self._most_failing, on_result=take)
+
+    def _survey(self, tests: PackageTests) -> Survey:
+        path = self._folder / "survey.json"
+        try:
+            return Survey.model_validate_json(path.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            self._say("running the tests of the clean tree twice")
+        found = tests.survey()
+        kept = {
+            name: test
+            for name, test in found.tests.items()
+            if name.partition("[")[0] not in self._left_out
+        }
+        survey = found.model_copy(update={"tests": kept})
+        draft = path.with_suffix(".draft")
+        draft.write_text(survey.model_dump_json())
+        draft.rename(path)
+        return survey
+
+
+class _Journal:
+    """What is known of edits: lines that are appended as they come; a cut last line is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[tuple[object, ...], Tried] = {}
+        whole = path.read_bytes() if path.exists() else b""
+        end = whole.rfind(b"\n") + 1
+        if end < len(whole):
+            os.truncate(path, end)
+        for text in whole[:end].splitlines():
+            line = _Line.model_validate_json(text)
+            self._known[_identity(line.edit)] = line.tried
+
+    def get(self, edit: Edit) -> Tried | None:
+        """What the tests said of an edit."""
+        return self._known.get(_identity(edit))
+
+    def add(self, edit: Edit, tried: Tried) -> None:
+        """Keep it, on the disk before it is counted."""
+        with self._path.open("a") as file:
+            file.write(_Line(edit=edit, tried=tried).model_dump_json() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _identity(edit: Edit) -> tuple[object, ...]:
+    return edit.path, edit.first, edit.start, edit.end, edit.text
+
+
+class _Run:
+    """The bugs found so far, and what the other edits came to."""
+
+    def __init__(
+        self,
+        repo: str,
+        survey: Survey,
+        texts: PackageTexts,
+        most: int,
+        seed: str,
+        refused: Collection[str],
+    ) -> None:
+        self._repo, self._survey, self._texts = repo, survey, texts
+        self._most, self._seed, self._refused = most, seed, refused
+        self._bugs: list[EditBug] = []
+        self._outcomes: dict[str, Counter[str]] = defaultdict(Counter)
+        self._functions: set[tuple[str, str]] = set()
+        self._seconds = 0.0
+
+    @property
+    def full(self) -> bool:
+        """Whether there are enough bugs."""
+        return len(self._bugs) >= self._most
+
+    def take(self, edit: Edit, tried: Tried) -> None:
+        """Count an edit, and make a bug of it if it is one."""
+        outcome = tried.outcome
+        if outcome == "seen":
+            try:
+                texts, seed = self._texts, self._seed
+                bug = make_bug(self._repo, edit, tried, self._survey, texts, seed=seed)
+            except HidingError:
+                outcome = "not hidden"
+            else:
+                if bug.instance_id in self._refused:
+                    outcome = "refused"
+                else:
+                    self._bugs.append(bug)
+                    self._functions.add((edit.path, edit.function))
+        self._outcomes[edit.operator][outcome] += 1
+        self._seconds += tried.seconds
+
+    def progress(self, seconds_each: float) -> str:
+        """How far it is, and how long it takes for the rest if it goes on like this."""
+        tried = sum(counts.total() for counts in self._outcomes.values())
+        left = (self._most - len(self._bugs)) * tried / max(1, len(self._bugs)) * seconds_each
+        return (
+            f"{len(self._bugs)} of at most {self._most} instances, {tried} edits tried, "
+            f"{seconds_each:.1f} s each, at most {left:.0f} s left"
+        )
+
+    def result(self) -> PackageYield:
+        """What became of all."""
+        total = sum(self._outcomes.values(), Counter())
+        return PackageYield(
+            repo=self._repo,
+            tests=len(self._survey.tests),
+            unsteady=self._survey.unsteady,
+            functions=len(self._functions),
+            tried=total.total(),
+            outcomes=dict(total.most_common()),
+            operators={name: dict(found) for name, found in sorted(self._outcomes.items())},
+            seconds=round(self._seconds, 1),
+            bugs=tuple(sorted(self._bugs, key=lambda bug: bug.instance_id)),
+        )

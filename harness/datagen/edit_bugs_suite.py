@@ -1,0 +1,89 @@
+"""Build a suite of single-edit bugs: the packages' yields, put together as rows."""
+
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pydantic import Field
+
+from harness.datagen.bugs import SUITE_FILE, AuthoredSuite, AuthoringError, load_record
+from harness.datagen.edit_bugs import candidates, source_files
+from harness.datagen.edit_bugs_package import PackageEdits, PackageYield
+from harness.datagen.edit_bugs_rows import make_edit_row
+from harness.datagen.edit_bugs_trial import unpack_tree
+from harness.datagen.suite import Recipes, recipe_of, write_suite
+from harness.sandboxes.base import SandboxProvider
+
+Progress = Callable[[str], None]
+
+
+class EditSuite(AuthoredSuite):
+    """`suite.yaml` of a suite of edits: where they come from, how many, and which are not taken."""
+
+    seed: str
+    most_instances: dict[str, int] = Field(description="Of a package, by split.")
+    most_failing: int = Field(ge=1, description="Test functions that may fail with an edit.")
+    refused: dict[str, str] = Field({}, description="Instances that do not hold, and why.")
+
+
+def build_edit_suite(
+    folder: Path,
+    *,
+    recipes: Recipes,
+    provider: SandboxProvider,
+    cache: Path,
+    limit: int | None = None,
+    repos: tuple[str, ...] = (),
+    workers: int = 1,
+    on_progress: Progress = lambda text: None,
+) -> list[PackageYield]:
+    """Build `<folder>.jsonl.gz` and `<folder>.yaml` from `<folder>/suite.yaml`.
+
+    limit: instances of a package, at most. repos: only these. A second start continues.
+    Raises AuthoringError, TrialError, ImageError, SandboxFailure.
+    """
+    suite = load_record(folder / SUITE_FILE, EditSuite)
+    every = [repo for split in suite.splits.values() for repo in split]
+    if unknown := set(repos) - set(every):
+        raise AuthoringError(f"{folder}: no {', '.join(sorted(unknown))}, only {', '.join(every)}")
+    chosen = [repo for repo in every if not repos or repo in repos]
+
+    def work(repo: str) -> PackageYield:
+        most = suite.most_instances[suite.split_of(repo)]
+        package = PackageEdits(
+            recipe_of(repo, recipes),
+            cache,
+            seed=suite.seed,
+            most_failing=suite.most_failing,
+            left_out=tuple(suite.left_out.get(repo, {})),
+            refused=tuple(suite.refused),
+            on_progress=on_progress,
+        )
+        return package.build(provider, most if limit is None else min(limit, most))
+
+    with ThreadPoolExecutor(workers) as pool:
+        results = list(pool.map(work, chosen))
+    rows = []
+    for result in results:
+        on_progress(f"{result.repo}: writing {len(result.bugs)} rows")
+        recipe = recipe_of(result.repo, recipes)
+        rows += [
+            make_edit_row(bug, recipe, cache, created_at=suite.created_at) for bug in result.bugs
+        ]
+    write_suite(folder, suite, rows, recipes, compress=True)
+    return results
+
+
+def count_candidates(folder: Path, *, recipes: Recipes, cache: Path) -> dict[str, int]:
+    """How many edits each package has where every function is covered; nothing is run."""
+    suite = load_record(folder / SUITE_FILE, EditSuite)
+    found = {}
+    for repos in suite.splits.values():
+        for repo in repos:
+            with tempfile.TemporaryDirectory() as name:
+                tree = Path(name, "tree")
+                unpack_tree(recipe_of(repo, recipes), cache, tree)
+                everything = candidates(source_files(tree), None, seed=suite.seed)
+                found[repo] = sum(1 for _ in everything)
+    return found
