@@ -34,6 +34,13 @@ def evaluate(
     model: Annotated[
         str | None, typer.Option(help="Model: a shipped name, a folder, a hub or endpoint id.")
     ] = None,
+    adapter: Annotated[
+        Path | None, typer.Option(help="LoRA adapter (a folder) for an embedded model.")
+    ] = None,
+    agent_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An option of the agents; may be repeated."),
+    ] = None,
     turns: Annotated[int | None, typer.Option(min=1, help="Model calls an attempt.")] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="For --method replay: recorded patches.")
@@ -94,6 +101,8 @@ def evaluate(
         limit=limit,
         seeds=parse_seeds(seeds),
         model=model,
+        adapter=adapter,
+        agent_options=tuple(agent_option or ()),
         turns=turns,
         predictions=predictions,
         run_id=run_id,

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from rich.console import Console
 
 from harness.config import (
     ConfigError,
     Method,
+    ModelConfig,
     Profile,
     RunConfig,
     SuiteRef,
@@ -67,6 +69,8 @@ class EvalRequest:
     repos: tuple[str, ...] = ()
     limit: int | None = None
     model: str | None = None
+    adapter: Path | None = None
+    agent_options: tuple[str, ...] = ()
     turns: int | None = None
     predictions: Path | None = None
     only_predicted: bool = False
@@ -91,7 +95,10 @@ def run_request(request: EvalRequest, *, dry_run: bool) -> dict[str, Any]:
     """
     console = make_console()
     profile = load_profile(request.profile)
-    methods = [on_profile(load_method(name), profile) for name in request.methods]
+    methods = [
+        _with_options(on_profile(load_method(name), profile), request.agent_options)
+        for name in request.methods
+    ]
     _check(request, methods)
     for method in methods:
         for need in method.needs:
@@ -179,6 +186,18 @@ def _check(request: EvalRequest, methods: list[Method]) -> None:
         raise ConfigError(f"--run-id {request.run_id!r}: use letters, digits, '.', '_' and '-'")
 
 
+def _with_options(method: Method, options: Sequence[str]) -> Method:
+    """A method whose agent has options of the command line, as YAML values."""
+    own = dict(method.agent.options)
+    for option in options:
+        key, equals, text = option.partition("=")
+        if not key or not equals:
+            raise ConfigError(f"--agent-option {option!r}: expected KEY=VALUE")
+        own[key] = yaml.safe_load(text)
+    agent = method.agent.model_copy(update={"options": own})
+    return method.model_copy(update={"agent": agent})
+
+
 def _own_suite(methods: Sequence[Method]) -> str:
     """The suite that the methods are for. Raises ConfigError when they are for several."""
     suites = sorted({method.suite or DEFAULT_SUITE for method in methods})
@@ -252,8 +271,10 @@ def _config(
     if request.turns:
         budget = budget.model_copy(update={"turns": request.turns})
     model = (method.model or profile.model) if method.needs_model else None
-    if model and request.model:
-        model = model.model_copy(update={"name": request.model})
+    if model:
+        asked = {"name": request.model, "adapter": request.adapter}
+        given = {key: value for key, value in asked.items() if value is not None}
+        model = ModelConfig.model_validate(model.model_dump() | given)
     name = request.run_id or _default_id(request, suite)
     return RunConfig(
         id=f"{name}-{method.name}",

@@ -1,6 +1,7 @@
 """What a method says for a profile goes before what the profile says."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -58,10 +59,11 @@ def test_memory_is_weights_and_the_cache_of_all_attempts() -> None:
 
 
 def dry_run(
-    methods: tuple[str, ...], tmp_path: Path, suite: str | None = None
-) -> dict[str, object]:
-    request = EvalRequest(methods, suite, "embedded", (0,), tmp_path / "runs", "harness eval")
-    found: dict[str, object] = run_request(request, dry_run=True)["runs"][0]
+    methods: tuple[str, ...], tmp_path: Path, suite: str | None = None, **more: Any
+) -> dict[str, Any]:
+    runs = tmp_path / "runs"
+    request = EvalRequest(methods, suite, "embedded", (0,), runs, "harness eval", **more)
+    found: dict[str, Any] = run_request(request, dry_run=True)["runs"][0]
     return found
 
 
@@ -76,14 +78,24 @@ def test_an_evaluation_takes_suite_and_model_from_the_method_and_says_what_it_ne
         needs=[NEED],
     )
     found = dry_run((path,), tmp_path)
-    assert found["model"]["name"] == "mine"  # type: ignore[index]
-    assert found["suite"]["reference"] == "pypi-mini/test"  # type: ignore[index]
+    assert found["model"]["name"] == "mine"
+    assert found["suite"]["reference"] == "pypi-mini/test"
     assert "own needs Qwen/Qwen3-4B: trained" in capsys.readouterr().err
     found = dry_run((path,), tmp_path, suite="pypi-mini/train")
-    assert found["suite"]["reference"] == "pypi-mini/train"  # type: ignore[index]
+    assert found["suite"]["reference"] == "pypi-mini/train"
 
 
 def test_methods_for_different_suites_need_one_to_be_named(tmp_path: Path) -> None:
     path = method(tmp_path, suite="pypi-mini/test")
     with pytest.raises(ConfigError, match="choose one by --suite"):
         dry_run((path, "noop"), tmp_path)
+
+
+def test_the_command_line_gives_adapter_and_agent_options(tmp_path: Path) -> None:
+    path = method(tmp_path, needs_model=True, agent={"kind": "mini", "options": {"a": 1, "b": 2}})
+    options = ("b=[3, 4]", "c=x=y")
+    found = dry_run((path,), tmp_path, adapter=Path("trained/opd"), agent_options=options)
+    assert found["model"]["adapter"] == "trained/opd"
+    assert found["method"]["agent"]["options"] == {"a": 1, "b": [3, 4], "c": "x=y"}
+    with pytest.raises(ConfigError, match="'bare': expected KEY=VALUE"):
+        dry_run((path,), tmp_path, agent_options=("bare",))
