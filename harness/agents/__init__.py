@@ -14,6 +14,7 @@ _KINDS = {
     "noop": ("harness.agents.noop", "NoopAgent", "NoopOptions"),
     "replay": ("harness.agents.replay", "ReplayAgent", "ReplayOptions"),
     "mini": ("harness.agents.mini", "MiniAgent", "MiniOptions"),
+    "repair": ("harness.agents.repair", "RepairAgent", "RepairOptions"),
     "openhands": ("harness.agents.openhands", "OpenHandsAgent", "OpenHandsOptions"),
 }
 

@@ -100,8 +100,11 @@ class ChatClient:
         timeout: float,
         tools: Sequence[Mapping[str, Any]] = (),
         stop: str | None = None,
+        choices: Sequence[str] = (),
     ) -> Completion:
         """One answer of the model, within `timeout` seconds.
+
+        choices: the answer has to be exactly one of them, as vLLM's `structured_outputs` has it.
 
         Raises EndpointFailure, OutOfTimeError, ContextOverflowError, RefusedRequestError.
         """
@@ -114,6 +117,8 @@ class ChatClient:
             body["tools"] = list(tools)
         if stop is not None:
             body["stop"] = stop
+        if choices:
+            body["structured_outputs"] = {"choice": list(choices)}
         began = time.monotonic()
         answer = self._within(timeout, "POST", "chat/completions", body)
         return _completion(answer, time.monotonic() - began)

@@ -32,6 +32,8 @@ class ModelFacts(Record):
     threads: int
     max_model_len: int
     runtime: str
+    adapter: str | None = None
+    adapter_sha256: str | None = None
 
     @property
     def note(self) -> str:
@@ -39,6 +41,7 @@ class ModelFacts(Record):
         return (
             f"{self.title} from {self.source}, {self.dtype} on the CPU, "
             f"SHA-256 of the weights {self.weights_sha256}"
+            + (f", with the adapter {self.adapter_sha256}" if self.adapter_sha256 else "")
         )
 
 
@@ -54,11 +57,14 @@ def embedded_endpoint(
     model: str,
     *,
     log: Path,
+    adapter: Path | None = None,
     start_seconds: float = START_SECONDS,
     threads: int | None = None,
     max_model_len: int | None = None,
 ) -> Iterator[EmbeddedModel]:
     """Serve a model (shipped name, folder or hub id) on a loopback port while the block runs.
+
+    adapter: folder of a LoRA adapter of it, merged into it.
 
     The server writes to `log` and ends with this process, however this process ends. Raises
     EndpointFailure when it does not get ready within `start_seconds`.
@@ -69,6 +75,8 @@ def embedded_endpoint(
             f"an embedded model needs {', '.join(missing)}: pip install 'swe-harness[embedded]'"
         )
     options = ["--model", model, "--exit-with-stdin"]
+    if adapter is not None:
+        options += ["--adapter", str(adapter)]
     if threads is not None:
         options += ["--threads", str(threads)]
     if max_model_len is not None:

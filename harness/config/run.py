@@ -1,8 +1,9 @@
 """The records of a run's configuration."""
 
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from harness.agents.base import Decoding
 from harness.config.needs import ModelNeed
@@ -24,7 +25,8 @@ class AgentConfig(Record):
 class ModelConfig(Record):
     """Where the model answers.
 
-    `embedded`: `name` (a shipped model, a folder or a hub id) served on this machine's CPU.
+    `embedded`: `name` (a shipped model, a folder or a hub id) served on this machine's CPU, with
+    the LoRA adapter in the folder `adapter` merged into it.
     `endpoint`: an OpenAI-compatible server; what is not given comes from HARNESS_BASE_URL and
     HARNESS_MODEL. The key comes from HARNESS_API_KEY alone and is never written down.
     `rehearsal`: no model but a script that plays each instance's gold patch.
@@ -32,7 +34,17 @@ class ModelConfig(Record):
 
     kind: Literal["embedded", "endpoint", "rehearsal"]
     name: str | None = None
+    adapter: Path | None = None
     base_url: str | None = None
+
+    @model_validator(mode="after")
+    def _only_here(self) -> Self:
+        if self.adapter is not None and self.kind != "embedded":
+            raise ValueError(
+                f"an adapter is merged into an embedded model; a model of kind {self.kind} is "
+                "served with its adapter by the endpoint, under a name of its own"
+            )
+        return self
 
 
 class MethodSettings(Record):

@@ -16,6 +16,8 @@ _PASSED_ON = (
     "parallel_tool_calls",
     "stop",
     "response_format",
+    "structured_outputs",
+    "guided_choice",
 )
 _EXTRAS: tuple[Json, ...] = (
     {"return_token_ids": True, "logprobs": True},

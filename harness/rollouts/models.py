@@ -46,7 +46,8 @@ def serve_model(
     """
     if model.kind == "embedded":
         name = model.name or DEFAULT_EMBEDDED
-        with embedded_endpoint(name, log=folder / "model.log") as (endpoint, facts):
+        log = folder / "model.log"
+        with embedded_endpoint(name, log=log, adapter=model.adapter) as (endpoint, facts):
             yield _with_facts(endpoint.model_copy(update={"decoding": decoding}), facts)
         return
     if model.kind == "rehearsal":

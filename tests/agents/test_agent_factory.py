@@ -23,7 +23,7 @@ def test_options_reach_the_agent() -> None:
     ("kind", "options", "message"),
     [
         ("mimi", {}, "did you mean 'mini'?"),
-        ("codex", {}, "known: gold, noop, replay, mini, openhands"),
+        ("codex", {}, "known: gold, noop, replay, mini, repair, openhands"),
         ("mini", {"promt": "short"}, "no option 'promt'.*did you mean 'prompt'?"),
         ("mini", {"prompt": "long"}, "option 'prompt': .*found 'long'"),
         ("mini", {"command_seconds": 0}, "option 'command_seconds': .*greater than 0"),
@@ -60,4 +60,4 @@ def test_mini_needs_a_sandbox_and_an_endpoint(repository: Any) -> None:
 
 
 def test_kinds() -> None:
-    assert agent_kinds() == ("gold", "noop", "replay", "mini", "openhands")
+    assert agent_kinds() == ("gold", "noop", "replay", "mini", "repair", "openhands")

@@ -6,6 +6,7 @@ import pytest
 
 from harness.config import (
     ConfigError,
+    ModelConfig,
     load_method,
     load_profile,
     method_names,
@@ -26,6 +27,13 @@ def test_the_paper_s_budget_is_the_default() -> None:
     assert (profile.budget.turns, profile.budget.wall_clock_seconds) == (50, 600.0)
     assert profile.budget.tool_calls_per_turn == 50
     assert (profile.decoding.temperature, profile.decoding.top_p) == (0.7, 0.95)
+
+
+def test_an_adapter_is_for_an_embedded_model() -> None:
+    adapter = Path("adapters/one")
+    assert ModelConfig(kind="embedded", name="base", adapter=adapter).adapter == adapter
+    with pytest.raises(ValueError, match="a model of kind endpoint is served with its adapter"):
+        ModelConfig(kind="endpoint", adapter=adapter)
 
 
 @pytest.mark.parametrize(

@@ -258,6 +258,16 @@ def test_parameters_of_the_run_are_added(tmp_path: Path) -> None:
     assert row.overridden == ["chat_template", "chat_template_kwargs"]
 
 
+def test_an_answer_s_choices_are_the_agent_s_to_name(tmp_path: Path) -> None:
+    asked = {"structured_outputs": {"choice": ["a", "b"]}, "guided_choice": ["a"]}
+    with attempt(tmp_path, say("a")) as one:
+        one.ask(**asked)
+        _, [row] = one.end()
+    [sent] = one.upstream.requests
+    assert {name: sent[name] for name in asked} == asked
+    assert not {"structured_outputs", "guided_choice"} & set(row.overridden)
+
+
 def test_closing_twice_gives_the_same_report(tmp_path: Path) -> None:
     with attempt(tmp_path, say("x")) as one:
         one.ask()

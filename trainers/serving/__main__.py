@@ -19,20 +19,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads its threads
 
     from harness.records.cache import cache_root
-    from trainers.serving.models import resolve_model
+    from trainers.serving.models import resolve_adapter, resolve_model
     from trainers.serving.shipped import ModelError
 
     try:
         model = resolve_model(options.model, options.cache or cache_root() / "models")
+        adapter = resolve_adapter(options.adapter) if options.adapter else None
         print(
             f"{model.title}\n  source   {model.source}\n  licence  {model.licence}\n"
-            f"  sha256   {model.artefact_sha256 or model.weights_sha256}",
+            f"  sha256   {model.artefact_sha256 or model.weights_sha256}"
+            + (f"\n  adapter  {adapter.folder}, sha256 {adapter.sha256}" if adapter else ""),
             flush=True,
         )
         from trainers.serving.load import load_service
 
         service = load_service(
             model,
+            adapter=adapter,
             served_name=options.served_model_name,
             dtype=options.dtype,
             threads=options.threads,
@@ -57,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainers.serving", description=__doc__)
     parser.add_argument("--model", default="smollm2-135m", help="shipped name, folder or hub id")
+    parser.add_argument("--adapter", type=Path, help="folder of a LoRA adapter, merged into it")
     parser.add_argument("--served-model-name", help="default: the model's own name")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free one (printed)")

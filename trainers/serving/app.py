@@ -1,7 +1,8 @@
 """The HTTP interface of an embedded model: `/health`, `/v1/models`, `/v1/chat/completions` and
 `/v1/completions`, with the answers and the errors that OpenAI and vLLM give.
 
-Log-probabilities are those of the model at temperature 1 with nothing cut off, as vLLM's are.
+Log-probabilities are those of the model at temperature 1 with nothing cut off, as vLLM's are; for
+an answer that has to be one of some choices they are still over the whole vocabulary.
 Token ids in answers include the end-of-turn token; the text does not.
 """
 
@@ -68,7 +69,7 @@ async def _respond(
             status=404,
         )
     service.token_limit(asked, prompt)
-    pieces = service.generate(asked, prompt)
+    pieces = service.generate(asked, prompt, service.choices(asked.choices))
     if asked.stream:
         events = _stream(pieces, answer, include_usage=asked.include_usage)
         return StreamingResponse(events, media_type="text/event-stream")

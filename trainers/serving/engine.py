@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 
 from trainers.serving.attention import BatchCache, SequenceCache
+from trainers.serving.choices import ChoiceTrie
 from trainers.serving.prefix_cache import CHUNK, PrefixCache
 from trainers.serving.sampling import Sampler, SamplingParams, TokenLogprobs, token_logprobs
 
@@ -57,6 +58,8 @@ class Generation:
     """One request. Set `cancelled` to stop it at the next token or chunk.
 
     `emit` is called in the engine's thread and must not block. Log-probs are left out when None.
+    With `choices` only tokens that these allow are sampled, by their probabilities among each
+    other; log-probs stay those of the model over its whole vocabulary.
     """
 
     prompt: list[int]
@@ -66,6 +69,7 @@ class Generation:
     emit: Callable[[EngineEvent], None]
     top_logprobs: int | None = None
     prompt_logprobs: int | None = None
+    choices: ChoiceTrie | None = None
     cancelled: bool = False
 
 
@@ -74,6 +78,7 @@ class _Sequence:
     request: Generation
     cache: SequenceCache
     sampler: Sampler
+    choices: ChoiceTrie | None
     last: int = -1
     generated: int = 0
     prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
@@ -131,7 +136,8 @@ class Engine:
                     if request.prompt_logprobs is None
                     else SequenceCache(capacity)
                 )
-                self._running.append(_Sequence(request, cache, Sampler(request.sampling)))
+                sampler = Sampler(request.sampling)
+                self._running.append(_Sequence(request, cache, sampler, request.choices))
 
     def _guarded(self, step: Callable[[list[_Sequence]], None], rows: list[_Sequence]) -> None:
         """Run a step; its failure ends the sequences in it and nothing else."""
@@ -195,7 +201,12 @@ class Engine:
 
     def _sample(self, row: _Sequence, logits_V: torch.Tensor) -> None:
         request = row.request
-        row.last = row.sampler.choose(logits_V)
+        if row.choices is None:
+            row.last = row.sampler.choose(logits_V)
+        else:
+            allowed = row.choices.allowed
+            row.last = allowed[row.sampler.choose(logits_V[allowed])]
+            row.choices = row.choices.after(row.last)
         row.generated += 1
         finish: Literal["stop", "length"] | None = None
         if row.last in request.stop_ids:

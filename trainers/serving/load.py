@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trainers.serving import attention
 from trainers.serving.engine import SLOTS, Engine
-from trainers.serving.models import LocalModel
+from trainers.serving.models import LocalAdapter, LocalModel
 from trainers.serving.packed import pack_linear_layers
 from trainers.serving.service import Service
 from trainers.serving.shipped import ModelError
@@ -23,6 +23,7 @@ _AGREEMENT = 0.25  # standard deviations of the logits; bfloat16 rounding stays 
 def load_service(
     model: LocalModel,
     *,
+    adapter: LocalAdapter | None = None,
     served_name: str | None,
     dtype: str,
     threads: int,
@@ -30,6 +31,8 @@ def load_service(
     prefix_cache_bytes: int,
 ) -> Service:
     """Load a model and start its engine. `dtype` `auto` is bfloat16 where the CPU computes in it.
+
+    An adapter is merged in float32.
 
     Raises ModelError for a model that this server cannot run.
     """
@@ -40,7 +43,7 @@ def load_service(
     try:
         network = AutoModelForCausalLM.from_pretrained(
             model.folder,
-            dtype=chosen,
+            dtype=torch.float32 if adapter else chosen,
             attn_implementation=attention.IMPLEMENTATION,
             use_safetensors=True,
             local_files_only=True,
@@ -48,6 +51,10 @@ def load_service(
         tokenizer = AutoTokenizer.from_pretrained(model.folder, local_files_only=True)
     except Exception as error:  # a folder can be wrong in any way
         raise ModelError(f"model {model.name} ({model.folder}): {error}") from error
+    if adapter is not None:
+        from trainers.serving.adapter import merge_adapter  # peft takes seconds to import
+
+        network = merge_adapter(network, adapter, model).to(chosen).eval()
     if chosen is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pack_linear_layers(network, SLOTS)
     if not tokenizer.is_fast:
@@ -55,6 +62,8 @@ def load_service(
     _check_attention(model.name, network)
     longest = min(network.config.max_position_embeddings, max_model_len or 2**31)
     facts = {key: value for key, value in asdict(model).items() if key != "folder"} | {
+        "adapter": adapter.folder.name if adapter else None,
+        "adapter_sha256": adapter.sha256 if adapter else None,
         "dtype": str(chosen).removeprefix("torch."),
         "threads": threads,
         "max_model_len": longest,

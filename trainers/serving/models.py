@@ -14,6 +14,7 @@ import yaml
 from trainers.serving.shipped import ModelError, converted_folder, file_sha256, shipped_manifests
 
 DEFAULT_MODEL = "smollm2-135m"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _HUB_ID = re.compile(r"[\w.\-]+/[\w.\-]+")
 _HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "README.md", "LICENSE*"]
 
@@ -30,6 +31,28 @@ class LocalModel:
     artefact_sha256: str | None
     weights_sha256: str
     tokenizer_sha256: str
+
+
+@dataclass(frozen=True)
+class LocalAdapter:
+    """A folder with a LoRA adapter as peft saves it, in safetensors."""
+
+    folder: Path
+    sha256: str
+
+    @property
+    def weights(self) -> Path:
+        """The file of its weights."""
+        return self.folder / ADAPTER_WEIGHTS
+
+
+def resolve_adapter(folder: Path) -> LocalAdapter:
+    """An adapter and its digest, over configuration and weights. Raises ModelError."""
+    files = [folder / ADAPTER_CONFIG, folder / ADAPTER_WEIGHTS]
+    missing = [path.name for path in files if not path.is_file()]
+    if missing:
+        raise ModelError(f"adapter {folder}: no {', no '.join(missing)}")
+    return LocalAdapter(folder.resolve(), _joint_sha256(files))
 
 
 def resolve_model(reference: str, cache: Path) -> LocalModel:

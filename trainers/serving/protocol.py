@@ -1,14 +1,15 @@
 """The requests that the server takes: the part of the OpenAI interface that agents use.
 
-Field names and meanings are OpenAI's, with vLLM's additions `top_k`, `return_token_ids` and
-`prompt_logprobs`. `user` is accepted and ignored; any other unknown parameter is an error, and so
-is a known one at a value that the server would not honour.
+Field names and meanings are OpenAI's, with vLLM's additions `top_k`, `return_token_ids`,
+`prompt_logprobs`, `structured_outputs` (its `choice` alone) and `guided_choice`, its older name.
+`user` is accepted and ignored; any other unknown parameter is an error, and so is a known one at a
+value that the server would not honour.
 """
 
 import difflib
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -55,6 +56,17 @@ class StreamOptions(_Strict):
     include_usage: bool = False
 
 
+_Choices = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(min_length=1, max_length=512)
+]
+
+
+class StructuredOutputs(_Strict):
+    """What an answer must be: exactly one of some texts."""
+
+    choice: _Choices
+
+
 _Stop = Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=16)]
 
 
@@ -72,7 +84,22 @@ class _GenerationRequest(_Strict):
     stream_options: StreamOptions | None = None
     return_token_ids: bool = False
     prompt_logprobs: int | None = Field(None, ge=0, le=20)
+    structured_outputs: StructuredOutputs | None = None
+    guided_choice: _Choices | None = None
     user: str | None = None
+
+    @model_validator(mode="after")
+    def _one_constraint(self) -> Self:
+        if self.structured_outputs is not None and self.guided_choice is not None:
+            raise ValueError("structured_outputs and guided_choice together")
+        return self
+
+    @property
+    def choices(self) -> list[str]:
+        """What the answer must be one of; empty: anything."""
+        if self.structured_outputs is not None:
+            return self.structured_outputs.choice
+        return self.guided_choice or []
 
     @property
     def stops(self) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from trainers.serving.choices import ChoiceTrie, choice_trie
 from trainers.serving.engine import (
     Engine,
     EngineEvent,
@@ -102,7 +103,10 @@ class Service:
         return text
 
     async def generate(
-        self, asked: ChatRequest | CompletionRequest, prompt: list[int]
+        self,
+        asked: ChatRequest | CompletionRequest,
+        prompt: list[int],
+        choices: ChoiceTrie | None = None,
     ) -> AsyncIterator[Piece]:
         """The answer, piece by piece; closing the iterator cancels the generation.
 
@@ -123,6 +127,7 @@ class Service:
             emit=lambda event: _hand_over(loop, events, event),
             top_logprobs=asked.wanted_logprobs,
             prompt_logprobs=asked.prompt_logprobs,
+            choices=choices,
         )
         text = TextStream(self._tokenizer.backend_tokenizer, asked.stops)
         self._engine.submit(generation)
@@ -145,6 +150,22 @@ class Service:
                     return
         finally:
             generation.cancelled = True
+
+    def choices(self, texts: Sequence[str]) -> ChoiceTrie | None:
+        """What the answer may be; None for no texts: anything. Raises RequestError."""
+        if not texts:
+            return None
+        end = self._tokenizer.eos_token_id
+        if end not in self._stop_ids:
+            raise RequestError("the model has no end-of-turn token to end a choice with")
+        tokens = [self.text_prompt(text) for text in texts]
+        for text, ids in zip(texts, tokens, strict=True):
+            if not ids or self._stop_ids.intersection(ids):
+                raise RequestError(
+                    f"the choice {text!r:.80} has no token, or one that ends the answer",
+                    param="structured_outputs.choice",
+                )
+        return choice_trie(tokens, end)
 
     def token_limit(self, asked: ChatRequest | CompletionRequest, prompt: Sequence[int]) -> int:
         """How many tokens may be generated. Raises RequestError when they do not fit."""

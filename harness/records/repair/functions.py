@@ -21,7 +21,7 @@ from harness.records.repair.places import (
 
 MAX_CHARACTERS = 900
 MIN_PLACES, MAX_PLACES = 2, 8
-MAX_SOURCE_BYTES = 1_000_000
+MAX_SOURCE_CHARACTERS = 500_000
 
 
 class RepairSourceError(ValueError):
@@ -53,8 +53,8 @@ def editable_functions(
     than `MAX_CHARACTERS` or fewer than `MIN_PLACES` or more than `MAX_PLACES` places.
     Raises RepairSourceError for what is no Python file or too large.
     """
-    if len(source) > MAX_SOURCE_BYTES:
-        raise RepairSourceError(f"{len(source):,} characters; at most {MAX_SOURCE_BYTES:,}")
+    if len(source) > MAX_SOURCE_CHARACTERS:
+        raise RepairSourceError(f"{len(source):,} characters; at most {MAX_SOURCE_CHARACTERS:,}")
     try:
         tree = ast.parse(source)
         starts = line_starts(source)

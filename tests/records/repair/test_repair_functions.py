@@ -4,7 +4,7 @@ import pytest
 
 from harness.records.repair.functions import (
     MAX_CHARACTERS,
-    MAX_SOURCE_BYTES,
+    MAX_SOURCE_CHARACTERS,
     RepairSourceError,
     editable_functions,
     find_edit,
@@ -128,7 +128,7 @@ def test_long_functions_and_those_of_few_or_many_places_are_left_out() -> None:
         ("x = " + "(" * 5000 + ")" * 5000, "no Python file"),
         ("x = " + "-" * 200_000 + "1", "no Python file"),
         ("def f():\n  return " + "+".join(["a"] * 20_000), "no Python file"),
-        ("#" * (MAX_SOURCE_BYTES + 1), "characters; at most"),
+        ("#" * (MAX_SOURCE_CHARACTERS + 1), "characters; at most"),
         ("a\0b", "no Python file"),
     ],
     ids=["syntax", "nested", "unary", "deep", "large", "nul"],
