@@ -13,7 +13,7 @@ def train(
     method: Annotated[
         str,
         typer.Argument(
-            help="sft, sequence-kd, sampled-token-opd, opd, gkd, top-k-lsm, grpo or adapters.",
+            help="sft, sequence-kd, sampled-token-opd, opd, gkd, top-k-lsm, grpo, opsd or adapters.",
             show_default=False,
         ),
     ],

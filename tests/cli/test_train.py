@@ -11,7 +11,17 @@ from typer.testing import CliRunner
 
 from harness.cli.train import train
 
-METHODS = ("sft", "sequence-kd", "sampled-token-opd", "opd", "gkd", "top-k-lsm", "grpo", "adapters")
+METHODS = (
+    "sft",
+    "sequence-kd",
+    "sampled-token-opd",
+    "opd",
+    "gkd",
+    "top-k-lsm",
+    "grpo",
+    "opsd",
+    "adapters",
+)
 app = typer.Typer()
 app.command()(train)
 

@@ -3,6 +3,7 @@
 Defaults are those of the paper for SWE-bench where it gives them. Source: CHOP Table 27, App. D.2.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -210,7 +211,10 @@ class TrainSettings(Record):
                 f"method {self.method.name} needs PI: add the key `pi:` with `contexts:` below it"
             )
         if not self.sources:
-            raise ValueError("no PI source: give teacher.adapters, or pi.sources")
+            raise ValueError(
+                "no PI source is left: give teacher.adapters or pi.sources, of which "
+                "method.pi_sources (or its preset) allows some"
+            )
         if self.teacher is not None and self.teacher.interface is not Interface.PROMPT:
             without = [one for one in self.sources if one not in self.teacher.adapters]
             if without:
@@ -218,9 +222,11 @@ class TrainSettings(Record):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The PI sources of the teacher, in order."""
+        """The PI sources of the teacher, in order: those that the method allows."""
         given = self.pi.sources if self.pi is not None else ()
-        return tuple(sorted(set(given or (self.teacher.adapters if self.teacher else ()))))
+        there = set(given or (self.teacher.adapters if self.teacher else ()))
+        allowed: Sequence[str] | None = getattr(self.method, "pi_sources", None)
+        return tuple(sorted(there if allowed is None else there & set(allowed)))
 
     def frozen(self, role: Role) -> FrozenSettings | None:
         """The model that has a role."""

@@ -40,6 +40,7 @@ def export(
         config = network.model.peft_config["default"]
         config.base_model_name_or_path = settings.student.model
         config.inference_mode = True
+        config.target_modules = sorted(config.target_modules or ())  # a set has no order
         config.save_pretrained(str(draft))
         found = get_peft_model_state_dict(network.model, state_dict=weights)
         metadata = {"format": "pt", BASE_KEY: network.source.weights_sha256, **facts}

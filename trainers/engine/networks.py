@@ -27,6 +27,18 @@ from trainers.serving.shipped import ModelError, file_sha256
 BASE_KEY = "base_weights_sha256"
 SOURCE_KEY = "pi_source"
 ADAPTER_FILE = "adapter_model.safetensors"
+_PLAIN: dict[str, Any] = {  # what an adapter's configuration may not say otherwise
+    "peft_type": "LORA",
+    "bias": "none",
+    "use_dora": False,
+    "lora_bias": False,
+    "modules_to_save": None,
+    "trainable_token_indices": None,
+    "target_parameters": None,
+    "layer_replication": None,
+    "alora_invocation_tokens": None,
+    "init_lora_weights": True,
+}
 _AGREEMENT = 0.05  # standard deviations of the logits: rounding in bfloat16 stays below
 
 
@@ -260,13 +272,21 @@ def _check_base(network: Network, folder: Path, source: str | None = None) -> No
     """Raise MismatchError for an adapter that is none, or of another base or PI source."""
     file = folder / ADAPTER_FILE
     try:
-        json.loads((folder / "adapter_config.json").read_bytes())
+        config = json.loads((folder / "adapter_config.json").read_bytes())
         with safe_open(file, "pt") as tensors:
             metadata = tensors.metadata() or {}
+            names = [*tensors.keys()]
+        beyond = [key for key in _PLAIN if config.get(key, _PLAIN[key]) != _PLAIN[key]]
     except Exception as error:
         raise MismatchError(
             f"adapter {folder}: needs adapter_config.json and {ADAPTER_FILE} ({error})"
         ) from None
+    beyond += [name for name in names if "lm_head" in name or ".lora_" not in name]
+    if beyond:
+        raise MismatchError(
+            f"adapter {folder} is more than low-rank factors of projections ({beyond[0]}): its "
+            "logits are not those of the base's output embedding; give a plain LoRA"
+        )
     base, trained_for = metadata.get(BASE_KEY), metadata.get(SOURCE_KEY, source)
     if source is not None and trained_for != source:
         raise MismatchError(

@@ -8,6 +8,7 @@ from trainers.methods.adapters import Adapters
 from trainers.methods.chop import CHOP
 from trainers.methods.gkd import GKD
 from trainers.methods.grpo import GRPO
+from trainers.methods.opsd import OPSD
 from trainers.methods.reverse_kl_opd import ReverseKLOPD
 from trainers.methods.sampled_token_opd import SampledTokenOPD
 from trainers.methods.sequence_kd import SequenceKD
@@ -15,6 +16,6 @@ from trainers.methods.sft import SFT
 from trainers.methods.top_k_lsm import TopKLSM
 
 AnyMethod = Annotated[
-    SFT | SequenceKD | SampledTokenOPD | ReverseKLOPD | GKD | TopKLSM | GRPO | CHOP | Adapters,
+    SFT | SequenceKD | SampledTokenOPD | ReverseKLOPD | GKD | TopKLSM | GRPO | CHOP | OPSD | Adapters,
     Field(discriminator="name"),
 ]

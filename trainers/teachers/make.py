@@ -26,7 +26,8 @@ def make_teachers(settings: TrainSettings, device: torch.device) -> dict[Role, T
         wanted = settings.frozen(role)
         if role not in found and wanted is not None:
             network = load_frozen(wanted.model, wanted.dtype, wanted.adapter, device)
-            found[role] = LocalTeacher(network, wanted.cache)
+            keep = settings.method.keeps_prefix
+            found[role] = LocalTeacher(network, wanted.cache, keep=keep)
     return {role: found[role] for role in roles}
 
 
@@ -50,4 +51,5 @@ def _pi_teacher(
         interface=teacher.interface,
         composition=teacher.composition,
         cache=teacher.cache,
+        keep=settings.method.keeps_prefix,
     )

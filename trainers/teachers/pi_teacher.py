@@ -17,11 +17,13 @@ from trainers.data.trajectories import Trajectory
 from trainers.engine.config import Composition, Interface
 from trainers.engine.networks import Network
 from trainers.losses.chunked import Projection
+from trainers.segments.sampling import Place, Segments
 from trainers.teachers.compose import compose_logits
 from trainers.teachers.local import check_lengths
 from trainers.teachers.local_cache import HiddenStateCache
-from trainers.teachers.pi_adapters import AdapterNetwork
+from trainers.teachers.pi_adapters import AdapterNetwork, Read
 from trainers.teachers.pi_rows import PIRow, PIRows
+from trainers.teachers.pi_segments import continue_places
 
 BATCH_TOKENS = 32_768
 
@@ -39,7 +41,8 @@ class PITeacher:
     Hidden states are composed in place of logits: the output embedding is linear and no adapter
     changes it. Where there is no PI, q^P is q, to the bit. `base` and `pi` are the two as a
     `Teacher`; asking both for the same trajectories costs one pass. network: loaded with an adapter
-    for each source (none for interface `prompt`). Source: CHOP Eq. 14.
+    for each source (none for interface `prompt`). keep: keys and values of the trajectories that
+    were asked for last, for `continuations`. Source: CHOP Eq. 14.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class PITeacher:
         interface: Interface = Interface.CONTEXT,
         composition: Composition = Composition.LOGITS,
         cache: Path | None = None,
+        keep: bool = False,
     ) -> None:
         self.network = network
         self.base = _View(self, "base")
@@ -61,6 +65,8 @@ class PITeacher:
         self._rows = PIRows(network.tokenizer, interface, composition)
         self._cache = None if cache is None else HiddenStateCache(cache)
         self._last: dict[str, States] = {}
+        self._keep = keep
+        self._kept: dict[str, list[Read]] = {}
 
     def check(self, trajectories: Sequence[Trajectory]) -> None:
         """See `Teacher`: every trajectory has its PI, and fits with it."""
@@ -86,7 +92,36 @@ class PITeacher:
                 known = self._last.get(keys[-1])
                 found[keys[-1]] = known or self._make(keys[-1], rows)
         self._last = found
+        self._kept = {key: reads for key, reads in self._kept.items() if key in found}
         return [found[key] for key in keys]
+
+    @torch.no_grad()
+    def replay(self, trajectories: Sequence[Trajectory]) -> list[States]:
+        """The base twice: in the batch of `states`, and by itself. What differs is noise."""
+        found = []
+        for one in trajectories:
+            rows = self.rows(one)
+            pair = self._read(rows)[0].hidden, self._adapted.read(rows[:1])[0].hidden
+            found.append(States(*(each.to(self.network.head.dtype) for each in pair)))
+        return found
+
+    def continuations(
+        self, places: Sequence[Place], count: int, length: int, seed: int, *, with_pi: bool
+    ) -> list[Segments]:
+        """See `SegmentSource`; with PI, every token is drawn from the composed distribution."""
+        reads: dict[str, list[Read]] = {}
+        for place in places:
+            name = place.trajectory.name
+            if name not in reads:
+                rows = self.rows(place.trajectory)
+                reads[name] = self._kept.get(self._key(rows)) or self._read(rows, keep=True)
+        known = [reads[place.trajectory.name] for place in places]
+        if not with_pi:
+            known = [each[:1] for each in known]
+        return continue_places(self._adapted, places, known, count, length, seed)
+
+    def _read(self, rows: Sequence[PIRow], *, keep: bool = False) -> list[Read]:
+        return [one for part in _batches(rows) for one in self._adapted.read(part, keep=keep)]
 
     def _make(self, key: str, rows: Sequence[PIRow]) -> States:
         head = self.network.head
@@ -95,8 +130,10 @@ class PITeacher:
             kept = [self._cache.get(name, head.dtype) for name in names]
             if kept[0] is not None and kept[1] is not None:
                 return States(kept[0].to(head.device), kept[1].to(head.device))
-        hidden = [states for part in _batches(rows) for states in self._adapted.read(part)]
-        states = States(hidden[0].to(head.dtype), _compose(rows, hidden).to(head.dtype))
+        reads = self._read(rows, keep=self._keep)
+        if self._keep:
+            self._kept[key] = reads
+        states = States(reads[0].hidden.to(head.dtype), _compose(reads).to(head.dtype))
         if self._cache is not None:
             for name, each in zip(names, states, strict=True):
                 self._cache.put(name, each)
@@ -130,13 +167,19 @@ class _View:
         found = [getattr(one, self._which) for one in self.owner.states(trajectories)]
         return Projection(torch.cat(found), self.model.head[: self.model.vocabulary])
 
+    def continuations(
+        self, places: Sequence[Place], count: int, length: int, seed: int
+    ) -> list[Segments]:
+        """See `SegmentSource`."""
+        return self.owner.continuations(places, count, length, seed, with_pi=self._which == "pi")
 
-def _compose(rows: Sequence[PIRow], hidden: Sequence[Tensor]) -> Tensor:
+
+def _compose(reads: Sequence[Read]) -> Tensor:
     """The states with PI of all rows together, `(N, D)`, in float32 where several meet."""
-    base = hidden[0]
+    base = reads[0].hidden
     readers: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-    for number, row in enumerate(rows[1:], 1):
-        for place, token in enumerate(row.tokens.tolist()):
+    for number, read in enumerate(reads[1:], 1):
+        for place, token in enumerate(read.row.tokens.tolist()):
             readers[token].append((number, place))
     together: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
     for token, found in readers.items():
@@ -144,7 +187,7 @@ def _compose(rows: Sequence[PIRow], hidden: Sequence[Tensor]) -> Tensor:
     composed = base.to(torch.promote_types(base.dtype, torch.float32), copy=True)
     for numbers, tokens in together.items():
         places = [[readers[token][k][1] for token in tokens] for k in range(len(numbers))]
-        parts = [hidden[number][place] for number, place in zip(numbers, places, strict=True)]
+        parts = [reads[number].hidden[at] for number, at in zip(numbers, places, strict=True)]
         composed[tokens] = compose_logits(base[tokens], parts).to(composed.dtype)
     return composed
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.datagen.triples_rows import TripleRow, TripleWriter
 from tests.trainers.tiny import byte_tokenizer
@@ -19,7 +20,7 @@ def ids_of(text: str) -> list[int]:
     return alphabet
 
 
-def text_of(ids: Sequence[int]) -> str:
+def text_of(ids: Sequence[int] | NDArray[np.int32]) -> str:
     """The inverse."""
     return str(TOKENIZER.decode(ids))
 
@@ -59,7 +60,7 @@ def triple(number: int, **changes: Any) -> TripleRow:
         "hunks": [0],
         "edited": [],
     }
-    return TripleRow(**(values | changes))  # type: ignore[typeddict-item]
+    return cast(TripleRow, values | changes)
 
 
 def ten_triples(source: str = "call_graph") -> list[TripleRow]:
