@@ -32,7 +32,7 @@ def logprob(client: httpx.Client, text: str) -> float:
     body = {"prompt": ids, "max_tokens": 1, "prompt_logprobs": 0}
     (choice,) = client.post("/v1/completions", json=body).json()["choices"]
     return sum(
-        entry[str(token)]["logprob"]
+        float(entry[str(token)]["logprob"])
         for token, entry in zip(
             ids[len(start) :], choice["prompt_logprobs"][len(start) :], strict=True
         )
@@ -50,7 +50,7 @@ def test_trie_tells_a_choice_from_its_beginning_by_the_end() -> None:
 @pytest.mark.parametrize("name", ["structured_outputs", "guided_choice"])
 def test_every_answer_is_one_of_the_choices_and_each_comes(client: httpx.Client, name: str) -> None:
     value: Any = {"choice": CHOICES} if name == "structured_outputs" else CHOICES
-    found = Counter()
+    found: Counter[str] = Counter()
     for seed in range(40):
         body = ask(client, temperature=100, seed=seed, return_token_ids=True, **{name: value})
         (choice,) = body["choices"]

@@ -65,7 +65,8 @@ def _read(path: Path, trajectories: list[Trajectory]) -> _Decisions:
     found: dict[str, dict[int, tuple[bool, bool]]] = {one.name: {} for one in trajectories}
     for file in files:
         try:
-            table = pq.read_table(file, columns=list(_COLUMNS))
+            with pq.ParquetFile(file) as opened:
+                table = opened.read(columns=list(_COLUMNS))
             rows = zip(*(table[name].to_pylist() for name in _COLUMNS), strict=True)
             for name, token, trusted, active in rows:
                 if name in found:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainers.data.errors import DataError
+from trainers.methods.chop_ledger import step_file
 
 _CELLS = {
     "A": "the token branch: the next-token distribution of the teacher without PI",
@@ -38,16 +39,16 @@ def explain(out: Path, trajectory: str, token: int, step: int | None = None) -> 
 
 
 def _rows(folder: Path, trajectory: str, step: int | None) -> list[dict[str, Any]]:
-    wanted = [("trajectory", "=", trajectory)]
-    if step is not None:
-        wanted.append(("step", "=", step))  # type: ignore[arg-type]
-    rows: list[dict[str, Any]] = []
     files = sorted(folder.glob("step-*.parquet"))
     if not files:
         raise DataError(f"no ledger in {folder}: give the `out` of a training by method chop")
-    for file in files:
+    rows: list[dict[str, Any]] = []
+    for file in files if step is None else [step_file(folder, step)]:
         try:
-            rows += pq.read_table(file, filters=wanted).to_pylist()
+            with pq.ParquetFile(file) as opened:
+                rows += [
+                    row for row in opened.read().to_pylist() if row["trajectory"] == trajectory
+                ]
         except (OSError, pa.ArrowException, KeyError) as error:
             raise DataError(f"{file}: not a readable ledger ({error})") from None
     return rows
