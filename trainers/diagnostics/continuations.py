@@ -1,0 +1,67 @@
+"""Continuations of states: how likely a network finds them, and how it embeds them.
+
+Shapes: K continuations of a state, L tokens at most, D hidden size.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from trainers.data.trajectories import Trajectory
+from trainers.engine.networks import Network
+from trainers.losses.divergences import log_probs
+from trainers.segments.branch import pooled
+from trainers.segments.continuation import follow
+from trainers.segments.local import run_of, starts_of
+from trainers.segments.prefixes import Prefix, keeping_prefix
+from trainers.segments.sampling import Place, Segments
+from trainers.teachers.base import Teacher
+from trainers.teachers.pi_adapters import AdapterNetwork
+from trainers.teachers.pi_rows import BASE
+
+
+class Scored(NamedTuple):
+    """log_probs: sums over the tokens of each continuation, `(K,)`; embeddings: means, `(K, D)`."""
+
+    log_probs: Tensor
+    embeddings: Tensor
+
+
+def network_of(teacher: Teacher) -> Network | None:
+    """The network behind a teacher, where it is on this machine."""
+    return teacher.model if isinstance(teacher.model, Network) else None
+
+
+@contextmanager
+def without_adapters(network: Network) -> Iterator[None]:
+    """Passes of one row are those of the base model of a network that PI adapters were added to."""
+    with AdapterNetwork(network).adapters([BASE]):
+        yield
+
+
+@torch.no_grad()
+def prefix_of(network: Network, trajectory: Trajectory) -> Prefix:
+    """Keys and values of a trajectory."""
+    ids = torch.from_numpy(trajectory.ids).long().to(network.head.device)[None]
+    with keeping_prefix(network) as prefix:
+        network.hidden(ids, torch.arange(ids.shape[1], device=ids.device)[None])
+    return prefix.detach()
+
+
+@torch.no_grad()
+def follow_segments(network: Network, prefix: Prefix, place: Place, segments: Segments) -> Scored:
+    """Score and embed continuations of a place; an embedding is the mean of last hidden states."""
+    count = len(segments.lengths)
+    head = network.head[: network.vocabulary]
+    starts = starts_of([place], [0], count, head.device)
+    found = follow(run_of(network), prefix, starts, segments)
+    inner = found.offsets < segments.lengths[found.owners]
+    owners = found.owners[inner]
+    logits = found.hidden[0, inner].to(head.dtype) @ head.T
+    ids = segments.ids[owners, found.offsets[inner]].unsqueeze(-1)
+    log_p = log_probs(logits).gather(-1, ids).squeeze(-1)
+    scores = log_p.new_zeros(count).index_add(0, owners, log_p)
+    return Scored(scores.cpu(), pooled(found, count).cpu())
