@@ -6,6 +6,7 @@ each place of that text belongs to the place of the real file where an edit is m
 
 import ast
 import copy
+import threading
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from harness.records.repair.places import (
 MAX_CHARACTERS = 900
 MIN_PLACES, MAX_PLACES = 2, 8
 MAX_SOURCE_CHARACTERS = 500_000
+
+_PARSING = threading.Lock()  # CPython 3.11 counts the depth of trees for all threads together
 
 
 class RepairSourceError(ValueError):
@@ -56,17 +59,19 @@ def editable_functions(
     if len(source) > MAX_SOURCE_CHARACTERS:
         raise RepairSourceError(f"{len(source):,} characters; at most {MAX_SOURCE_CHARACTERS:,}")
     try:
-        tree = ast.parse(source)
-        starts = line_starts(source)
-        found = _definitions(tree)
-        counts = Counter(name for name, _ in found)
-        wanted = [
-            one for one in found if counts[one[0]] == 1 and (names is None or one[0] in names)
-        ]
-        functions = [_editable(name, node, source, starts) for name, node in wanted]
+        with _PARSING:
+            functions = _parsed(source, names)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise RepairSourceError(f"no Python file: {type(error).__name__}: {error}") from None
     return {one.name: one for one in functions if one is not None}
+
+
+def _parsed(source: str, names: Collection[str] | None) -> list[EditableFunction | None]:
+    found = _definitions(ast.parse(source))
+    starts = line_starts(source)
+    counts = Counter(name for name, _ in found)
+    wanted = [one for one in found if counts[one[0]] == 1 and (names is None or one[0] in names)]
+    return [_editable(name, node, source, starts) for name, node in wanted]
 
 
 def find_edit(function: EditableFunction, source: str, fixed: str) -> tuple[int, str] | None:

@@ -1,4 +1,7 @@
 import ast
+import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -142,3 +145,20 @@ def test_windows_line_ends_and_wide_characters_keep_their_bytes() -> None:
     source = SOURCE.replace("\n", "\r\n")
     place = editable_functions(source)["Box.fits"].real[5]
     assert edited(source, place, ">") == source.replace("(total) <= (", "(total) > (")
+
+
+def test_files_are_read_in_several_threads() -> None:
+    """CPython 3.11 fails in `ast.parse` when threads change in it, as a collection may do."""
+
+    def pause(phase: str, info: dict[str, int]) -> None:
+        time.sleep(0)
+
+    deep = f"def f(a, b):\n    return {'(' * 40}a{' + b)' * 40} < 2\n"
+    sources = [deep * 10 + SOURCE] * 16
+    gc.callbacks.append(pause)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda text: list(editable_functions(text, ["outer"])), sources))
+    finally:
+        gc.callbacks.remove(pause)
+    assert found == [["outer"]] * len(sources)
