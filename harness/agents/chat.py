@@ -63,7 +63,9 @@ class ChatClient:
             headers=headers,
             timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
             transport=httpx.AsyncHTTPTransport(
-                uds=str(endpoint.socket) if endpoint.socket else None
+                # Loading certificates takes longer than a small model's answer.
+                verify=endpoint.base_url.lower().startswith("https:"),
+                uds=str(endpoint.socket) if endpoint.socket else None,
             ),
         )
 
