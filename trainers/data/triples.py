@@ -42,7 +42,8 @@ class Triples:
     """Trajectories of files of triples, what was counted on the way, and where they come from.
 
     tokenizers: file to SHA-256 of the tokeniser that its spans were found with. files: for the
-    card, by path: digest, rows, rows without PI, and the file's own account of its making.
+    card, by path: digest, rows, and the file's own account of its making. rows, empty: triples,
+    and those without PI.
     """
 
     trajectories: list[Trajectory] = field(default_factory=list)
@@ -50,59 +51,91 @@ class Triples:
     tokenizers: dict[str, str] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     sources: set[str] = field(default_factory=set)
+    rows: int = 0
+    empty: int = 0
 
     @property
     def empty_share(self) -> float:
         """The share of rows without PI."""
-        rows = sum(int(one["rows"]) for one in self.files.values())
-        return sum(int(one["empty"]) for one in self.files.values()) / max(1, rows)
+        return self.empty / max(1, self.rows)
 
 
 def read_triples(
-    files: Sequence[Path], tokenizer: Any, *, max_tokens: int, empty_block: bool
+    files: Sequence[Path],
+    tokenizer: Any,
+    *,
+    max_tokens: int,
+    empty_block: bool,
+    union: bool = False,
 ) -> Triples:
     """What `harness datagen triples` wrote: PI in front of the state, loss on the action alone.
 
     tokenizer: of the model that is trained. empty_block: rows without PI get the block with nothing
-    in it, the no-PI token; otherwise no block. Left out, and counted: rows with more than
+    in it, the no-PI token; otherwise no block. union: the rows of one state in several files are
+    one triple, with the blocks of all sources. Left out, and counted: rows with more than
     `max_tokens`. An action that was rewritten has no recorded tokens and gets those of its text.
 
     Raises DataError, naming the file, for one that cannot be read, has no tokens, or says of its
     rows what is not so.
     """
     data = Triples()
-    names: set[str] = set()
+    joint = texts_by_state(files) if union else {}
+    nothing = pi_block(tokenizer, "") if empty_block else []
+    seen: set[tuple[str, str]] = set()
     for path in files:
         metadata = _metadata(path)
         _check_tokenizer(path, metadata)
         data.tokenizers[str(path)] = str(metadata["tokenizer"]).removeprefix("sha256:")
-        rows = empty = 0
-        for row in _rows(path):
+        rows = 0
+        for row in _rows(path, _COLUMNS):
             rows += 1
-            empty += not row["pi_text"]
             data.sources.add(row["pi_source"])
-            one = _trajectory(path, row, tokenizer, empty_block=empty_block)
+            texts = joint.get(row["id"], {row["pi_source"]: row["pi_text"]})
+            key = (row["id"], "+".join(sorted(texts)))
+            if key in seen and union:
+                continue
+            if key in seen:
+                raise DataError(f"{path}: row {row['id']} is there twice: give each file once")
+            seen.add(key)
+            shown = [texts[name] for name in sorted(texts) if texts[name]]
+            data.rows += 1
+            data.empty += not shown
+            block = [one for text in shown for one in pi_block(tokenizer, text)] or nothing
+            name = f"{row['run']}/{row['instance_id']}/{row['seed']}#{key[1]}-{row['id']}"
+            one = expert_trajectory(path, row, tokenizer, block, name)
             if len(one.ids) > max_tokens:
                 data.counts["triples left out: longer than max_tokens"] += 1
                 continue
-            if one.name in names:
-                raise DataError(f"{path}: row {row['id']} is there twice: give each file once")
-            names.add(one.name)
             data.trajectories.append(one)
             data.counts["actions of rewritten calls"] += row["rewritten"]
-        data.counts["triples without PI"] += empty
         data.files[str(path)] = {
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "rows": rows,
-            "empty": empty,
             **{key: metadata.get(key) for key in _PROVENANCE},
         }
+    data.counts["triples without PI"] += data.empty
     return data
 
 
-def _trajectory(
-    path: Path, row: Mapping[str, Any], tokenizer: Any, *, empty_block: bool
+def texts_by_state(files: Sequence[Path]) -> dict[str, dict[str, str]]:
+    """The PI text of each source, by the row's id, which a state has in all files."""
+    found: dict[str, dict[str, str]] = {}
+    for path in files:
+        for row in _rows(path, ["id", "pi_source", "pi_text"]):
+            found.setdefault(row["id"], {})[row["pi_source"]] = row["pi_text"]
+    return found
+
+
+def expert_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file that says with which tokeniser it was made. Raises DataError."""
+    _check_tokenizer(path, _metadata(path))
+    yield from _rows(path, _COLUMNS)
+
+
+def expert_trajectory(
+    path: Path, row: Mapping[str, Any], tokenizer: Any, block: Sequence[int], name: str
 ) -> Trajectory:
+    """A row's state and action behind a block of PI; the action is all that was sampled."""
     prompt = np.asarray(row["prompt_ids"], np.int32)
     if not len(prompt):
         raise DataError(
@@ -110,12 +143,10 @@ def _trajectory(
             "that returns token ids, and make the triples again"
         )
     completion, start, end = _action(path, row, tokenizer)
-    text = row["pi_text"]
-    block = pi_block(tokenizer, text) if text or empty_block else []
     ids = np.concatenate([with_block(prompt, block, tokenizer), completion[:end]])
     first = len(prompt) + len(block)
     return Trajectory(
-        name=f"{row['run']}/{row['instance_id']}/{row['seed']}#{row['pi_source']}-{row['id']}",
+        name=name,
         group=row["instance_id"],
         author="teacher",
         ids=ids,
@@ -172,11 +203,11 @@ def _metadata(path: Path) -> dict[str, Any]:
     return found
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def _rows(path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=256, columns=_COLUMNS):
-                if absent := [name for name in _COLUMNS if name not in batch.schema.names]:
+            for batch in file.iter_batches(batch_size=256, columns=columns):
+                if absent := [name for name in columns if name not in batch.schema.names]:
                     raise KeyError(f"no column {absent[0]!r}")
                 yield from batch.to_pylist()
     except (OSError, pa.ArrowException, KeyError) as error:

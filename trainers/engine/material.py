@@ -23,7 +23,8 @@ _CLOSE = 0.01  # of the share of triples without PI: one row of a hundred
 class Material:
     """The trajectories of a training, the student's first, and what was left out.
 
-    triples: where they come from, by file, when they are triples. source: their only PI source.
+    triples: where they come from, by file, when they are triples. source: their PI source, or
+    several.
     """
 
     data: RunData
@@ -77,6 +78,7 @@ def _from_triples(settings: TrainSettings, method: Adapters) -> Material:
         tokenizer,
         max_tokens=settings.data.max_tokens,
         empty_block=method.empty_block,
+        union=method.union,
     )
     _check_triples(settings, method, data)
     trajectories = data.trajectories
@@ -86,7 +88,7 @@ def _from_triples(settings: TrainSettings, method: Adapters) -> Material:
         Cursor(0, len(trajectories), student_share=0, seed=settings.seed),
         _digest(trajectories),
         data.files,
-        next(iter(data.sources)) if len(data.sources) == 1 else None,
+        "+".join(sorted(data.sources)),
     )
 
 
@@ -95,10 +97,11 @@ def _check_triples(settings: TrainSettings, method: Adapters, data: Triples) -> 
     if not data.trajectories:
         left_out = ", ".join(f"{number} {what}" for what, number in sorted(data.counts.items()))
         raise DataError(f"no triple in {given} ({left_out or 'empty'})")
-    if settings.student.adapter is not None and len(data.sources) > 1:
+    if settings.student.adapter is not None and len(data.sources) > 1 and not method.union:
         raise DataError(
             f"{given}: triples of {', '.join(sorted(data.sources))}, but an adapter is of one PI "
-            "source: train one after the other, each with its own data.triples and out"
+            "source: train one after the other, each with its own data.triples and out, or set "
+            "method.union"
         )
     wanted = method.empty_share
     if wanted is not None and abs(data.empty_share - wanted) > _CLOSE:

@@ -15,12 +15,15 @@ class Adapters(Method):
     """`-log π(a* | s, PI)` on the tokens of expert actions: one adapter for one PI source.
 
     empty_share: of the triples that are to have no PI; none: any. empty_block: they are shown the
-    no-PI token, which audits put in the place of PI; otherwise nothing. Source: CHOP App. D.2.
+    no-PI token, which audits put in the place of PI; otherwise nothing. union: one adapter for
+    several sources, with the PI of all in front: what compositions are compared with.
+    Source: CHOP App. D.2, D.5.
     """
 
     name: Literal["adapters"] = "adapters"
     empty_share: float | None = Field(0.4, ge=0, le=1)
     empty_block: bool = True
+    union: bool = False
 
     def tokens(self, logits: Sequence[Tensor], columns: Columns) -> dict[str, Tensor]:
         """The negative log-likelihood."""

@@ -80,6 +80,21 @@ def test_provenance_and_counts_are_kept(tmp_path: Path) -> None:
     assert len({one.name for one in read(path).trajectories}) == 10
 
 
+def test_the_rows_of_a_state_may_be_one(tmp_path: Path) -> None:
+    one = write_triples(tmp_path / "a.parquet", [triple(0), triple(1), triple(2, pi_text="")], FEED)
+    other = {"pi_source": "api"}
+    rows = [triple(0, **other), triple(2, **other, pi_text=""), triple(3, **other)]
+    path = write_triples(tmp_path / "b.parquet", rows, FEED)
+    data = read_triples([one, path], TOKENIZER, max_tokens=99, empty_block=True, union=True)
+    assert [each.turns[0].number for each in data.trajectories] == [1, 2, 3, 4]
+    block = ids_of("[PI]\nf0 -> g\n[/PI]\n")
+    joint = data.trajectories[0]
+    assert joint.ids.tolist() == [*block, *block, *rows[0]["prompt_ids"], *ids_of("ok <a>")]
+    assert text_of(joint.ids[joint.positions]) == "<a>"
+    assert (data.rows, data.empty) == (4, 1)
+    assert data.sources == {"api", "call_graph"}
+
+
 def test_what_has_no_tokens_is_refused(tmp_path: Path) -> None:
     def refused(text: str, tokenizer: str | None = FEED, **changes: Any) -> None:
         path = write_triples(tmp_path / "a.parquet", [triple(0, **changes)], tokenizer)

@@ -1,0 +1,1 @@
+"""PI adapters: how far their predictions can be trusted, alone and together."""
