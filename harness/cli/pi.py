@@ -16,7 +16,7 @@ from harness.cli.environment_options import (
 
 if TYPE_CHECKING:
     from harness.datagen.pi import Made
-    from harness.datagen.pi_sources import PIOptions
+    from harness.datagen.pi_sources import PIOptions, View
     from harness.records import Instance
     from pi_extractors.records import PIRecord, SourceName
 
@@ -49,6 +49,10 @@ def extract(
     tier: Annotated[
         Literal["deployable", "oracle"] | None, typer.Option(help="Only sources of this tier.")
     ] = None,
+    view: Annotated[
+        Literal["repair"] | None,
+        typer.Option(help="repair: short texts for the repair agent's models, on its suites."),
+    ] = None,
     repos: REPOS_OPTION = None,
     releases: Annotated[
         bool,
@@ -78,6 +82,7 @@ def extract(
     \b
     Examples:
       harness pi extract -s pypi-mini/train --tier deployable --out pi.jsonl
+      harness pi extract -s pypi-edits/train --view repair --out repair-pi.jsonl
       harness pi extract -s rows.jsonl --repos ~/mirrors --workers 4
       harness pi extract --questions aime.jsonl --out answers.jsonl
     """
@@ -86,7 +91,8 @@ def extract(
     from harness.datagen.pi_sources import PIOptions
 
     options = PIOptions(
-        sources=_chosen(source, tier, answers=questions is not None),
+        sources=_chosen(source, tier, view, answers=questions is not None),
+        view=view,
         budgets=_budgets(budget),
         tokenizer=tokenizer,
         repos=repos,
@@ -222,19 +228,18 @@ def _title(record: "PIRecord") -> str:
 
 
 def _chosen(
-    names: list[str] | None, tier: str | None, *, answers: bool
+    names: list[str] | None, tier: str | None, view: "View | None", *, answers: bool
 ) -> "tuple[SourceName, ...]":
-    from harness.datagen.pi_sources import INSTANCE_SOURCES
+    from harness.datagen.pi_sources import INSTANCE_SOURCES, VIEW_SOURCES
     from pi_extractors.records import TIERS, SourceName
 
     if answers:
         return (SourceName.GOLD_ANSWER,)
-    wanted = {_source(name) for name in names or INSTANCE_SOURCES}
-    chosen = tuple(
-        name for name in INSTANCE_SOURCES if name in wanted and tier in (None, TIERS[name])
-    )
-    if not chosen or wanted - set(INSTANCE_SOURCES):
-        fitting = [name for name in INSTANCE_SOURCES if tier in (None, TIERS[name])]
+    sources = VIEW_SOURCES[view] if view else INSTANCE_SOURCES
+    wanted = {_source(name) for name in names or sources}
+    chosen = tuple(name for name in sources if name in wanted and tier in (None, TIERS[name]))
+    if not chosen or wanted - set(sources):
+        fitting = [name for name in sources if tier in (None, TIERS[name])]
         raise typer.BadParameter(f"choose among {', '.join(fitting)}", param_hint="--source")
     return chosen
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -22,6 +23,11 @@ INSTANCE_SOURCES = (
     SourceName.NEXT_FILE,
 )
 
+View = Literal["repair"]
+VIEW_SOURCES: dict[View, tuple[SourceName, ...]] = {
+    "repair": (SourceName.TEST_MANIFEST, SourceName.GOLD_PATCH)
+}
+
 _WHAT = {
     SourceName.CALL_GRAPH: "symbols reachable from the module that the issue names",
     SourceName.TEST_MANIFEST: "FAIL_TO_PASS and PASS_TO_PASS test functions with their source",
@@ -35,6 +41,7 @@ class PIOptions(Record):
     """What to extract, and from where."""
 
     sources: tuple[SourceName, ...] = INSTANCE_SOURCES
+    view: View | None = Field(None, description="repair: short texts for the repair agent.")
     budgets: dict[SourceName, int] = Field(
         default_factory=dict, description="Tokens, where not a source's own default."
     )
@@ -71,6 +78,9 @@ def make_sources(options: PIOptions) -> Iterator[CacheableSource[Instance]]:
     counter = make_counter(options)
     for name in options.sources:
         budget = options.budgets.get(name)
+        if options.view == "repair":
+            yield _repair_view(name, counter, budget)
+            continue
         match name:
             case SourceName.CALL_GRAPH:
                 from pi_extractors.call_graph.source import CallGraphSource
@@ -84,3 +94,18 @@ def make_sources(options: PIOptions) -> Iterator[CacheableSource[Instance]]:
                 yield NextFileSource(counter, budget)
             case SourceName.GOLD_ANSWER:
                 raise ExtractionError("gold_answer is about questions, not about instances")
+
+
+def _repair_view(
+    name: SourceName, counter: TokenCounter, budget: int | None
+) -> CacheableSource[Instance]:
+    from pi_extractors.repair.gold import RepairGoldSource
+    from pi_extractors.repair.reach import RepairReachSource
+
+    match name:
+        case SourceName.TEST_MANIFEST:
+            return RepairReachSource(counter, budget)
+        case SourceName.GOLD_PATCH:
+            return RepairGoldSource(counter, budget)
+    fitting = ", ".join(VIEW_SOURCES["repair"])
+    raise ExtractionError(f"the repair view has texts for {fitting}, not for {name}")

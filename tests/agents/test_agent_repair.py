@@ -96,7 +96,9 @@ def test_a_gold_patch_of_another_kind_has_no_gold_policy(repository: Repository)
     patch = repository.instance.patch
     other = {
         "changes not src/box.py alone": patch.replace("src/box.py", "src/other.py"),
-        "is no edit of get, Box.get": patch.replace("+    if value <= low", "+    if value == low"),
+        "is no edit of a function in src/box.py": patch.replace(
+            "+    if value <= low", "+    if value == low"
+        ),
         "does not apply": patch.replace("-    if value", "-    if another"),
     }
     for problem, wrong in other.items():

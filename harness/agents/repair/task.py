@@ -7,7 +7,6 @@ from harness.records.repair.functions import (
     EditableFunction,
     RepairSourceError,
     editable_functions,
-    find_edit,
 )
 from harness.records.repair.places import edited
 from harness.records.repair.statement import Statement, StatementError, read_statement
@@ -17,22 +16,13 @@ from harness.records.repair.text import (
     place_choice,
 )
 from pi_extractors.base import ExtractionError
-from pi_extractors.diffs import apply_to, new_path, old_path, parse_diff
+from pi_extractors.repair.gold import GoldEdit, gold_edit
 
 _MOST_BYTES = 4_000_000
 
 
 class RepairTaskError(ValueError):
     """An instance that is none of the repair task's; the text says why."""
-
-
-@dataclass(frozen=True)
-class GoldEdit:
-    """What mends the file: a function, the number of a place in it, and what belongs there."""
-
-    function: EditableFunction
-    number: int
-    text: str
 
 
 @dataclass(frozen=True)
@@ -63,24 +53,11 @@ class RepairTask:
         raise ValueError(f"{choice!r} is no edit of {function.name}")
 
     def gold(self, patch: str) -> GoldEdit:
-        """The edit that a gold patch makes. Raises RepairTaskError when it is none of the task's.
-
-        The file is compared as a whole: the patch changes nothing else.
-        """
-        path = self.statement.path
+        """The edit that a gold patch makes. Raises RepairTaskError when it is none of this task."""
         try:
-            files = parse_diff(patch, "the gold patch")
-            if len(files) != 1 or {old_path(files[0]), new_path(files[0])} != {path}:
-                raise RepairTaskError(f"the gold patch changes not {path} alone")
-            fixed = apply_to(self.source.encode(), files[0]).decode(errors="replace")
+            return gold_edit(patch, self.statement.path, self.source, self.functions)
         except ExtractionError as error:
             raise RepairTaskError(str(error)) from None
-        for function in self.functions:
-            if found := find_edit(function, self.source, fixed):
-                return GoldEdit(function, *found)
-        raise RepairTaskError(
-            f"the gold patch is no edit of {', '.join(self.statement.functions)} in {path}"
-        )
 
 
 def read_task(problem_statement: str, read: Callable[[str, int], bytes]) -> RepairTask:
