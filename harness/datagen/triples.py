@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.datagen.run_instances import attempt_folders, named_runs, run_instances
 from harness.datagen.triples_align import MIN_SIMILARITY
 from harness.datagen.triples_card import write_card
 from harness.datagen.triples_gate import Gate, TriplesError
@@ -19,7 +20,7 @@ from harness.datagen.triples_share import Share, assign
 from harness.datagen.triples_spans import TokenSpans
 from harness.datagen.triples_states import DUPLICATE, ExpertState, expert_states, heavy_calls
 from harness.datagen.triples_write import RowContext, make_row
-from harness.records import Instance, InstanceId, RunFolder, find_runs
+from harness.records import Instance, RunFolder
 from pi_extractors.base import ExtractionError
 from pi_extractors.records import SourceName
 
@@ -72,8 +73,8 @@ def make_triples(
     """
     if (out / DATA).exists():
         raise TriplesError(f"{out / DATA}: exists; name another folder or remove it")
-    named = _named(runs)
-    gate.see(one for run in named.values() for one in _instances(run))
+    named = named_runs(runs)
+    gate.see(one for run in named.values() for one in run_instances(run))
     tally = _Tally()
     for attempt in _attempts(named, gate, tally):
         _survey(attempt, pi, tally, min_similarity)
@@ -104,17 +105,6 @@ def make_triples(
     return report
 
 
-def _named(paths: list[Path]) -> dict[str, RunFolder]:
-    named: dict[str, RunFolder] = {}
-    for path in paths:
-        for run in find_runs(path):
-            name = run.root.resolve().name
-            if name in named:
-                raise TriplesError(f"two runs are named {name}: {named[name].root}, {run.root}")
-            named[name] = run
-    return named
-
-
 def _attempts(
     named: dict[str, RunFolder], gate: Gate, tally: _Tally | None = None
 ) -> Iterator[_Attempt]:
@@ -122,11 +112,10 @@ def _attempts(
     found: list[tuple[str, str, int, Instance, Path]] = []
     unused: Counter[str] = Counter()
     for name, run in named.items():
-        for instance in _instances(run):
-            folder = run.attempt(InstanceId(instance.instance_id), 0).parent
-            seeds = sorted(int(one.name) for one in folder.glob("[0-9]*") if one.name.isdigit())
+        for instance in run_instances(run):
             found += [
-                (instance.instance_id, name, seed, instance, folder / str(seed)) for seed in seeds
+                (instance.instance_id, name, seed, instance, folder)
+                for seed, folder in attempt_folders(run, instance)
             ]
     for _, name, seed, instance, folder in sorted(found, key=lambda one: one[:3]):
         refusal = gate.refusal(instance)
@@ -146,13 +135,6 @@ def _attempts(
             yield _Attempt(name, folder, instance, seed, gold)
     if tally is not None:
         tally.unused = unused
-
-
-def _instances(run: RunFolder) -> Iterator[Instance]:
-    with run.suite.open(encoding="utf-8") as file:
-        for line in file:
-            if line.strip():
-                yield Instance.model_validate_json(line)
 
 
 def _survey(attempt: _Attempt, pi: PITexts, tally: _Tally, min_similarity: float) -> None:
