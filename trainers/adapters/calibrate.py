@@ -4,7 +4,8 @@ up?
 On held-out triples, by source: ECE of the likeliest token, the loss of expert actions with each
 interface, the symmetric KL to a model whose weights were all trained on the same triples. By set
 of sources: the symmetric KL to an adapter that was trained on all of them together, and the KL of
-the composition by weights to the exact one. Source: CHOP App. D.5.
+the composition by weights to the exact one. And the noise: how far the base is from itself when it
+is asked twice. Source: CHOP App. D.5.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from harness.records.base import Record
-from trainers.adapters.measures import Floats, apart, fit
+from trainers.adapters.measures import Floats, apart, fit, noise
 from trainers.adapters.states import ExpertStates, read_states
 from trainers.data.errors import DataError
 from trainers.diagnostics.agreement import calibration_error
@@ -82,6 +83,9 @@ def calibrate(settings: CalibrationSettings) -> dict[str, Any]:
         "triples_sha256": {str(path): file_sha256(path) for path in settings.triples},
         "held_out": {name: _held_out(settings, name) for name in sources},
         "states": len(states.trajectories),
+        "noise_floor": float(
+            noise(PITeacher(network, states.contexts(), sources), states.trajectories).max()
+        ),
         "sources": {name: _source(settings, network, states, name, device) for name in sources},
         "sets": {"+".join(each): _set(settings, network, states, each, device) for each in sets},
     }
@@ -222,6 +226,7 @@ def show(report: dict[str, Any]) -> str:
                 f"{name}: {one['states']} states, KL to the composition by weights "
                 f"{_text(one['kl_exact_to_weights'])}"
             )
+    lines.append(f"noise of the base, largest TV: {report['noise_floor']:.2g}")
     return "\n".join([*lines, report["settings"]["out"]])
 
 

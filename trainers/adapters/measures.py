@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainers.data.trajectories import Trajectory
-from trainers.losses.chunked import Body, over_tokens
+from trainers.losses.chunked import Body, Projection, over_tokens
 from trainers.losses.divergences import kl, log_probs, total_variation
 from trainers.teachers.base import Teacher
+from trainers.teachers.pi_teacher import PITeacher
 
 _CHUNK = 256
 Floats = NDArray[np.float64]
@@ -55,6 +56,20 @@ def apart(first: Teacher, second: Teacher, trajectories: Sequence[Trajectory]) -
     """Two teachers on the same states. Source: CHOP App. D.5."""
     found = _over([first, second], trajectories, _apart)
     return Apart(found["symmetric"], found["kl"], found["tv"], _owners(trajectories))
+
+
+def noise(teacher: PITeacher, trajectories: Sequence[Trajectory]) -> Floats:
+    """TV of the base with itself, in the batch with the adapters' rows and alone, `(N,)`.
+
+    What κ̂ is below this is no effect of PI. Source: CHOP Eq. 4.
+    """
+    head = teacher.network.head[: teacher.network.vocabulary]
+    found = []
+    for one, pair in zip(trajectories, teacher.replay(trajectories), strict=True):
+        sources = [Projection(each, head) for each in pair]
+        sampled = torch.from_numpy(one.ids[one.positions].astype(np.int64)).to(head.device)
+        found.append(over_tokens(_apart, sources, sampled, chunk=_CHUNK)["tv"])
+    return torch.cat(found).double().cpu().numpy()
 
 
 def _fit(logits: Tensor, sampled: Tensor) -> dict[str, Tensor]:

@@ -78,6 +78,7 @@ def test_what_is_known_of_adapters_is_found(place: Path) -> None:
     assert {name: one["states"] for name, one in report["sources"].items()} == {
         "call_graph": 5, "gold_patch": 4,
     }  # fmt: skip
+    assert 0 <= report["noise_floor"] < 1e-4
     graph = report["sources"]["call_graph"]
     assert graph["symmetric_kl_to_full"]["value"] == pytest.approx(0, abs=1e-6)
     pair = report["sets"]["call_graph+gold_patch"]
