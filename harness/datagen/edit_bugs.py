@@ -15,10 +15,9 @@ from harness.records.repair.functions import (
     EditableFunction,
     RepairSourceError,
     editable_functions,
-    edited,
     find_edit,
 )
-from harness.records.repair.places import NEGATED, PLAIN
+from harness.records.repair.places import NEGATED, PLAIN, edited
 from harness.records.repair.text import short_name, words
 
 MOST_CANDIDATES = 4

@@ -8,9 +8,10 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -33,6 +34,7 @@ from harness.sandboxes.base import SandboxProvider
 Progress = Callable[[str], None]
 _PROGRESS_SECONDS = 15.0
 _VERSION = "1"  # of what the worker does
+_PARSING = threading.Lock()  # Python 3.11 cannot make two syntax trees at a time
 
 
 class PackageYield(Record):
@@ -75,10 +77,13 @@ class PackageEdits:
         self._recipe, self._cache = recipe, cache
         self._seed, self._most_failing = seed, most_failing
         self._left_out, self._refused = left_out, refused
-        self._say = lambda text: on_progress(f"{recipe.repo}: {text}")
+        self._on_progress = on_progress
         facts = [_VERSION, recipe.digest, most_failing, *sorted(left_out)]
         key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
         self._folder = cache / "edit-bugs" / f"{recipe.repo.replace('/', '__')}-{key}"
+
+    def _say(self, text: str) -> None:
+        self._on_progress(f"{self._recipe.repo}: {text}")
 
     def build(self, provider: SandboxProvider, most: int) -> PackageYield:
         """Try edits until `most` of them are bugs.
@@ -92,12 +97,13 @@ class PackageEdits:
             sources = source_files(tree)
             with package_tests(self._recipe, provider, self._cache, self._say) as tests:
                 survey = self._survey(tests)
-                texts = PackageTexts(tree, sources)
+                with _PARSING:
+                    texts = PackageTexts(tree, sources)
                 run = _Run(self._recipe.repo, survey, texts, most, self._seed, self._refused)
                 covered = survey.covered()
                 journal = _Journal(self._folder / "tried.jsonl")
-                edits = candidates(sources, covered, seed=self._seed)
-                for batch in batches(edits):
+                found = batches(candidates(sources, covered, seed=self._seed))
+                while batch := _next(found):
                     self._try(batch, tests, survey, run, journal)
                     if run.full:
                         break
@@ -156,6 +162,11 @@ class PackageEdits:
         draft.write_text(survey.model_dump_json())
         draft.rename(path)
         return survey
+
+
+def _next(found: Iterator[list[Edit]]) -> list[Edit]:
+    with _PARSING:
+        return next(found, [])
 
 
 class _Journal:
@@ -217,8 +228,10 @@ class _Run:
         outcome = tried.outcome
         if outcome == "seen":
             try:
-                texts, seed = self._texts, self._seed
-                bug = make_bug(self._repo, edit, tried, self._survey, texts, seed=seed)
+                with _PARSING:
+                    bug = make_bug(
+                        self._repo, edit, tried, self._survey, self._texts, seed=self._seed
+                    )
             except HidingError:
                 outcome = "not hidden"
             else:

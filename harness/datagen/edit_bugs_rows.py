@@ -67,12 +67,11 @@ def make_bug(
     """
     test_patch = _test_patch(tried.failed, survey, texts)
     failing = _named(tried.failed, seed, edit)
-    reported = next((name for name in failing if name in tried.errors), None)
-    if reported is None:
-        raise HidingError("no failing test has a name without spaces and an error")
+    reported = next((name for name in tried.failed if name in tried.errors), None)
+    place = survey.tests[reported].defined if reported else None
+    if not failing or reported is None or place is None:
+        raise HidingError("no failing test has a name without spaces")
     exception, message, line = tried.errors[reported]
-    place = survey.tests[reported].defined
-    assert place is not None  # or there were no test patch
     source = texts.sources[edit.path]
     owner_name = repo.replace("/", "__")
     return EditBug(

@@ -22,9 +22,16 @@ class EditSuite(AuthoredSuite):
     """`suite.yaml` of a suite of edits: where they come from, how many, and which are not taken."""
 
     seed: str
-    most_instances: dict[str, int] = Field(description="Of a package, by split.")
+    most_instances: dict[str, int] = Field(description="Of a package, by repository or split.")
     most_failing: int = Field(ge=1, description="Test functions that may fail with an edit.")
     refused: dict[str, str] = Field({}, description="Instances that do not hold, and why.")
+
+    def most_of(self, repo: str) -> int:
+        """The instances of a package, at most. Raises AuthoringError when nothing says it."""
+        for name in (repo, self.split_of(repo)):
+            if name in self.most_instances:
+                return self.most_instances[name]
+        raise AuthoringError(f"{self.name}: most_instances has neither {repo} nor its split")
 
 
 def build_edit_suite(
@@ -44,13 +51,14 @@ def build_edit_suite(
     Raises AuthoringError, TrialError, ImageError, SandboxFailure.
     """
     suite = load_record(folder / SUITE_FILE, EditSuite)
+    provider.cleanup("datagen")
     every = [repo for split in suite.splits.values() for repo in split]
     if unknown := set(repos) - set(every):
         raise AuthoringError(f"{folder}: no {', '.join(sorted(unknown))}, only {', '.join(every)}")
     chosen = [repo for repo in every if not repos or repo in repos]
 
     def work(repo: str) -> PackageYield:
-        most = suite.most_instances[suite.split_of(repo)]
+        most = suite.most_of(repo)
         package = PackageEdits(
             recipe_of(repo, recipes),
             cache,

@@ -1,6 +1,7 @@
 """A package's own tests on edits of its source, in one process sandbox with a warm interpreter."""
 
 import json
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
 }
 _SURVEY_SECONDS = 600
+LEAST_SECONDS = 3  # of CPU for the tests of an edit, besides twice those of all tests
 _BATCH = 60
 _MOST_LINE = 4 * MIB
 
@@ -145,12 +147,12 @@ class PackageTests:
                 problems.append(str(error))
             return bool(problems) or len(rest) > _MOST_LINE
 
-        seconds = 3 + 2 * survey.seconds
+        seconds = LEAST_SECONDS + 2 * survey.seconds
         settings = {
             "modules": survey.modules,
             "places": {name: test.defined for name, test in survey.tests.items()},
             "most": most,
-            "cpu": round(seconds),
+            "cpu": math.ceil(seconds),
             "seconds": 20 + 6 * seconds,
             "jobs": [
                 {

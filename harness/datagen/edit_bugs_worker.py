@@ -19,7 +19,10 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -27,46 +30,62 @@ TREE = os.environ.get("EDIT_BUGS_TREE", "/testbed")
 SCRATCH = os.environ.get("EDIT_BUGS_SCRATCH", "/tmp/edit-bugs")  # noqa: S108
 MEMORY_BYTES = 3 << 30
 FILE_BYTES = 64 << 20
-NOTHING = {"passed": [], "failed": [], "errors": {}, "wide": False, "code": -1}
-OPTIONS = ["-q", "-p", "no:cacheprovider", "--tb=short"]
+NOTHING: dict[str, Any] = {"passed": [], "failed": [], "errors": {}, "wide": False, "code": -1}
+OPTIONS = ["-q", "-p", "no:cacheprovider", "--tb=no"]
+
+
+Place = tuple[str, int]
+Files = dict[Path, tuple[int, int, int]]
 
 
 class Recorder:
     """A pytest plugin: how each test ended, with what error, and which functions it executed."""
 
-    def __init__(self, wanted, most, places, profiled):
+    def __init__(
+        self, wanted: Iterable[str] | None, most: int, places: dict[str, Any], profiled: bool
+    ) -> None:
         self.wanted, self.most, self.places, self.profiled = wanted, most, places, profiled
-        self.passed, self.other, self.failed, self.functions = [], set(), {}, {}
-        self.imported, self.defined, self.errors = set(), {}, {}
-        self.called, self.broken, self.session, self.wide = self.imported, set(), None, False
+        self.passed: list[str] = []
+        self.other: set[str] = set()
+        self.failed: dict[str, bool] = {}
+        self.functions: dict[str, set[Place]] = {}
+        self.imported: set[Place] = set()
+        self.defined: dict[str, Place | None] = {}
+        self.errors: dict[str, tuple[str, str, int]] = {}
+        self.called = self.imported
+        self.broken: set[str] = set()
+        self.session: pytest.Session
+        self.wide = False
 
-    def _profile(self, frame, event, argument):
+    def _profile(self, frame: FrameType, event: str, argument: object) -> None:
         if event == "call":
             code = frame.f_code
             if code.co_filename.startswith(TREE + "/"):
                 self.called.add((code.co_filename[len(TREE) + 1 :], code.co_firstlineno))
 
-    def pytest_sessionstart(self, session):
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
         self.session = session
         if self.profiled:
             threading.setprofile(self._profile)
             sys.setprofile(self._profile)
 
-    def pytest_collection_modifyitems(self, config, items):
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
             self.defined[item.nodeid] = definition(item)
         if self.wanted is not None:
             items[:] = [item for item in items if item.nodeid in self.wanted]
 
     @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_protocol(self, item, nextitem):
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         self.called = self.functions[item.nodeid] = set()
         yield
         self.called = set()
 
     @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_makereport(self, item, call):
-        outcome = yield
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Iterator[None]:
+        outcome: Any = yield
         report = outcome.get_result()
         test = item.nodeid
         if report.outcome == "failed" and test not in self.failed:
@@ -82,7 +101,7 @@ class Recorder:
         elif report.when == "call" and report.outcome == "passed":
             self.passed.append(test)
 
-    def results(self):
+    def results(self) -> dict[str, Any]:
         not_passed = self.other | set(self.failed)
         return {
             "passed": [test for test in self.passed if test not in not_passed],
@@ -92,20 +111,20 @@ class Recorder:
         }
 
 
-def definition(item):
+def definition(item: pytest.Item) -> Place | None:
     """File (in the tree) and first line of the function of a test, or None."""
-    function = getattr(item, "obj", None)
+    function: Any = getattr(item, "obj", None)
     with contextlib.suppress(Exception):
         code = inspect.unwrap(getattr(function, "__func__", function)).__code__
         if code.co_filename.startswith(TREE + "/"):
-            return [code.co_filename[len(TREE) + 1 :], code.co_firstlineno]
+            return code.co_filename[len(TREE) + 1 :], code.co_firstlineno
     return None
 
 
-def error_of(item, call):
+def error_of(item: pytest.Item, call: pytest.CallInfo[None]) -> tuple[str, str, int]:
     """Type and first line of an error, and the line of the test's file where it arose."""
     if call.excinfo is None:
-        return ["", "", 0]
+        return "", "", 0
     line = 0
     for entry in call.excinfo.traceback:
         if str(entry.path) == str(item.path):
@@ -113,10 +132,12 @@ def error_of(item, call):
     message = ""
     with contextlib.suppress(BaseException):
         message = str(call.excinfo.value)[:2000]
-    return [call.excinfo.typename, message, line]
+    return call.excinfo.typename, message, line
 
 
-def in_fork(work, cpu_seconds, seconds):
+def in_fork(
+    work: Callable[[], dict[str, Any]], cpu_seconds: int, seconds: float
+) -> tuple[dict[str, Any] | None, str, float]:
     """What `work` returns in a fork of this process, why it does not, and its CPU seconds."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -154,10 +175,30 @@ def in_fork(work, cpu_seconds, seconds):
         return None, why, cpu
 
 
-def confine(cpu_seconds):
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing is printed meanwhile."""
+    kept = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+    silence()
+    try:
+        yield
+    finally:
+        for descriptor, copy in kept.items():
+            os.dup2(copy, descriptor)
+            os.close(copy)
+
+
+def silence() -> None:
+    """No input, and no output."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
+    os.close(null)
+
+
+def confine(cpu_seconds: int) -> None:
+    """Silence this process and bound what it may use."""
+    silence()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
@@ -167,7 +208,7 @@ def confine(cpu_seconds):
     os.chdir(TREE)
 
 
-def session(arguments, recorder):
+def session(arguments: list[str], recorder: Recorder) -> int:
     """A pytest session in this process, as `pytest` in the tree runs one."""
     sys.argv = ["pytest", *arguments]
     code = int(pytest.main([*OPTIONS, f"--basetemp={SCRATCH}/pytest", *arguments], [recorder]))
@@ -176,10 +217,10 @@ def session(arguments, recorder):
     return code
 
 
-def survey(settings, out):
+def survey(settings: dict[str, Any], out: str) -> None:
     """The tests that pass twice, with their functions and definitions."""
 
-    def first():
+    def first() -> dict[str, Any]:
         recorder = Recorder(None, 0, {}, True)
         session([], recorder)
         return {
@@ -192,7 +233,7 @@ def survey(settings, out):
             "modules": sorted(outside()),
         }
 
-    def second():
+    def second() -> dict[str, Any]:
         recorder = Recorder(None, 0, {}, False)
         session([], recorder)
         return recorder.results()
@@ -219,7 +260,7 @@ def survey(settings, out):
         )
 
 
-def outside():
+def outside() -> Iterator[str]:
     """Names of the loaded modules that are none of the tree's."""
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None) or ""
@@ -227,7 +268,7 @@ def outside():
             yield name
 
 
-def files():
+def files() -> Files:
     """Each file of the tree but compiled ones, with mode, size and time."""
     found = {}
     for folder, folders, names in os.walk(TREE):
@@ -238,7 +279,7 @@ def files():
     return found
 
 
-def put_back(clean, contents):
+def put_back(clean: Files, contents: dict[Path, bytes]) -> None:
     """Make the tree what it was."""
     now = files()
     for path in now.keys() - clean.keys():
@@ -252,11 +293,12 @@ def put_back(clean, contents):
             os.utime(path, ns=(facts[2], facts[2]))
 
 
-def try_edits(settings):
+def try_edits(settings: dict[str, Any]) -> None:
     """Run the tests of each edit; print one line for each."""
-    for name in settings["modules"]:
-        with contextlib.suppress(BaseException):
-            importlib.import_module(name)
+    with quiet():
+        for name in settings["modules"]:
+            with contextlib.suppress(BaseException):
+                importlib.import_module(name)
     clean = files()
     contents = {path: path.read_bytes() for path in clean}
     places = settings["places"]
@@ -267,7 +309,7 @@ def try_edits(settings):
         path.write_bytes(edited)
         os.utime(path, (number, number))  # of no other version: compiled files tell by it
 
-        def work(job=job):
+        def work(job: dict[str, Any] = job) -> dict[str, Any]:
             sys.dont_write_bytecode = True
             recorder = Recorder(set(job["tests"]), settings["most"], places, False)
             code = session(sorted({test.partition("::")[0] for test in job["tests"]}), recorder)

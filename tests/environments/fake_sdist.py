@@ -58,9 +58,9 @@ def archive(files: dict[str, bytes], top: str = "pkg-1.0") -> bytes:
     return gzip.compress(buffer.getvalue(), mtime=0)
 
 
-def put_in_cache(cache: Path, **changes: object) -> Recipe:
-    """The recipe of the small distribution, whose archive is in the cache already."""
-    data = archive(FILES)
+def put_in_cache(cache: Path, files: dict[str, bytes] = FILES, **changes: object) -> Recipe:
+    """The recipe of a small distribution, whose archive is in the cache already."""
+    data = archive(files)
     sdist = Sdist(name="pkg", version="1.0", sha256=hashlib.sha256(data).hexdigest())
     path = cache / "sdists" / f"pkg-1.0-{sdist.sha256[:16]}.tar.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
