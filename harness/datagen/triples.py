@@ -18,7 +18,8 @@ from harness.datagen.triples_report import SourceCounts, TriplesReport
 from harness.datagen.triples_rows import TripleWriter
 from harness.datagen.triples_share import Share, assign
 from harness.datagen.triples_spans import TokenSpans
-from harness.datagen.triples_states import DUPLICATE, ExpertState, expert_states, heavy_calls
+from harness.datagen.triples_state import ExpertState
+from harness.datagen.triples_states import DUPLICATE, expert_states, heavy_calls
 from harness.datagen.triples_write import RowContext, make_row
 from harness.records import Instance, RunFolder
 from pi_extractors.base import ExtractionError

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Protocol = Literal["native", "function", "fence"]
+Protocol = Literal["native", "function", "fence", "repair"]
 
 _FUNCTION = re.compile(
     r"<function=(?P<name>[\w.\-]+)>(?P<body>.*?)(?:</function>?|(?=<function=)|\Z)", re.S
@@ -33,7 +33,8 @@ class Answer:
     """A model's answer as one text.
 
     `function` is OpenHands' text protocol, `fence` a shell command in a code block: the text is
-    what the model wrote. `native` calls are rendered after the content, each as
+    what the model wrote. `repair` is a choice of the repair agent's and the end of the turn, which
+    belongs to it. `native` calls are rendered after the content, each as
     `<tool_call>` and JSON, for the endpoint took them out of the text.
     """
 

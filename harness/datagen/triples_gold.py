@@ -17,10 +17,11 @@ Changed = Counter[tuple[str, str, str]]
 
 @dataclass(frozen=True)
 class GoldHunk:
-    """One hunk: its lines with their sign (`-`, `+` or a space)."""
+    """One hunk: its lines with their sign (`-`, `+` or a space), and the first one's number."""
 
     number: int
     lines: tuple[tuple[str, str], ...]
+    start: int
 
     @property
     def added(self) -> list[str]:
@@ -102,7 +103,7 @@ def gold_files(instance: Instance) -> tuple[GoldFile, ...]:
                 if line.line_type in (" ", "-", "+")
             )
             if any(sign != " " for sign, _ in lines):
-                hunks.append(GoldHunk(number, lines))
+                hunks.append(GoldHunk(number, lines, hunk.source_start))
             number += 1
         found.append(GoldFile(old_path(file), new_path(file), tuple(hunks)))
     return tuple(found)

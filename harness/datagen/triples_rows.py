@@ -61,7 +61,8 @@ FIELDS: dict[str, str] = {
     "state": "JSON of the chat request: `messages` and `tools`, as the endpoint got them.",
     "prompt_ids": "The state's token ids; empty where `ids_from` is `none`.",
     "completion": "The model's turn up to the end of the action. Only the action is a target.",
-    "protocol": "`native`: calls rendered as `<tool_call>` JSON; `function`, `fence`: as written.",
+    "protocol": "`native`: calls rendered as `<tool_call>` JSON; `function`, `fence`: as written; "
+    "`repair`: a choice and `<end>`.",
     "action_start": "First character of the action in `completion`.",
     "action_end": "Character after the action.",
     "completion_ids": "Sampled ids of the turn; empty for a rewritten action or without ids.",

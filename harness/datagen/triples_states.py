@@ -12,37 +12,20 @@ from pydantic import ValidationError
 
 from harness.datagen.edits import EditReplay, failed, tool_operations
 from harness.datagen.triples_actions import Answer, read_answer
-from harness.datagen.triples_align import Miss, Target, align
+from harness.datagen.triples_align import Miss, align
 from harness.datagen.triples_gold import GoldFile
+from harness.datagen.triples_repair import is_repair, repair_states
+from harness.datagen.triples_state import NOT_A_TURN, NOT_ANSWERED, NOT_CARRIED_OUT, ExpertState
 from harness.records import Event
-from pi_extractors.base import EditLog
 
 _BATCH = 16
 
 # Why a state is no triple, besides a `Miss`.
-NOT_ANSWERED = "not_answered"  # the gateway or the endpoint gave no whole answer
-NOT_A_TURN = "not_a_turn"  # a call with another purpose, as a summary
 UNREADABLE = "unreadable"  # no answer with calls in a form that is known
 NO_CALL = "no_call"  # the model called no tool
 NO_EDIT = "no_edit"  # its calls change no file
 EDIT_FAILED = "edit_failed"  # the tool refused
-NOT_CARRIED_OUT = "not_carried_out"  # the attempt has no event of the call
 DUPLICATE = "duplicate"  # the same state and action as an earlier row
-
-
-@dataclass(frozen=True)
-class ExpertState:
-    """A state with an expert action, without its tokens.
-
-    `number` is that of the call in its turn, from 0. `key` is equal for equal actions after
-    equal answers, so in all likelihood for equal states.
-    """
-
-    turn: int
-    target: Target
-    edits: EditLog
-    number: int
-    key: str
 
 
 @dataclass(frozen=True)
@@ -63,6 +46,9 @@ def expert_states(
     A call with several expert actions is as many states.
     """
     events = read_events(attempt / "events.jsonl")
+    if is_repair(events):
+        yield from repair_states(events, _light_calls(attempt / "calls.parquet"), gold)
+        return
     replay = EditReplay(events)
     said = hashlib.sha256()
     outcomes = _outcomes(events)

@@ -7,7 +7,8 @@ from harness.datagen.triples_pi import PIText
 from harness.datagen.triples_rows import TripleRow
 from harness.datagen.triples_share import Share
 from harness.datagen.triples_spans import TokenSpans
-from harness.datagen.triples_states import ExpertState, Heavy
+from harness.datagen.triples_state import ExpertState
+from harness.datagen.triples_states import Heavy
 from harness.records import Instance
 from pi_extractors.records import TIERS, SourceName
 

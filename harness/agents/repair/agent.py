@@ -90,10 +90,10 @@ def _work(
     talk.acted(
         f"file_editor: view {path} {function.name}",
         state,
-        repair={"lines": [function.line, function.end_line]},
+        repair={"path": task.statement.path, "lines": [function.line, function.end_line]},
     )
     text = task.edit(function, talk.choose(state, edit_choices(function), only[1]))
-    old, new = _changed_line(task.source, text)
+    line, old, new = _changed_line(task.source, text)
     try:
         sandbox.write(path, text.encode())
     except OSError as error:
@@ -101,11 +101,11 @@ def _work(
     talk.acted(
         f"file_editor: str_replace {path} old_str={old!r} new_str={new!r}",
         "The file has been edited.",
-        repair={"old": old, "new": new},
+        repair={"path": task.statement.path, "line": line, "old": old, "new": new},
     )
 
 
-def _changed_line(before: str, after: str) -> tuple[str, str]:
-    """The one line that differs. Edits make no lines and remove none."""
-    pairs = zip(before.split("\n"), after.split("\n"), strict=True)
-    return next((old, new) for old, new in pairs if old != new)
+def _changed_line(before: str, after: str) -> tuple[int, str, str]:
+    """The one line that differs: its number, before, after. Edits make and remove no lines."""
+    pairs = enumerate(zip(before.split("\n"), after.split("\n"), strict=True), start=1)
+    return next((number, old, new) for number, (old, new) in pairs if old != new)
