@@ -56,7 +56,7 @@ def blocks(figures: Mapping[str, Any]) -> Blocks:
     for name, value in figures.items():
         if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
             tables.append(_table(name, value))
-        elif isinstance(value, dict) and value and not _is_interval(value):
+        elif isinstance(value, dict) and value and not _is_number(value):
             tables.append(_table(name, _as_rows(value)))
         elif isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
             more = [f"and {len(value) - ROWS_SHOWN} more"] if len(value) > ROWS_SHOWN else []
@@ -68,7 +68,7 @@ def blocks(figures: Mapping[str, Any]) -> Blocks:
 
 
 def _as_rows(value: Mapping[str, Any]) -> list[dict[str, Any]]:
-    if all(isinstance(one, dict) and not _is_interval(one) for one in value.values()):
+    if all(isinstance(one, dict) and not _is_number(one) for one in value.values()):
         return [{"": name, **one} for name, one in value.items()]
     return [{"": name, "value": one} for name, one in value.items()]
 
@@ -104,6 +104,9 @@ def _cell(head: str, value: Any, axis: Axis | None = None) -> Cell:
         signed = axis.low < 0 if axis else _signed(head, (one.low, one.high))
         drawn = estimate(one, points if signed else percent)
         return Cell(f"{drawn.text} [{drawn.range}]", True, drawn, axis)
+    if _is_number(value):
+        middle, low, high = (_decimal(float(value[key])) for key in ("value", "low", "high"))
+        return Cell(f"{middle} [{low} to {high}] {line(value['unit'])}".rstrip(), True)
     if isinstance(value, bool):
         return Cell("yes" if value else "no")
     if isinstance(value, int):
@@ -118,6 +121,11 @@ def _cell(head: str, value: Any, axis: Axis | None = None) -> Cell:
 
 def _is_interval(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == _INTERVAL
+
+
+def _is_number(value: Any) -> bool:
+    """An interval, or one that is no share of 1 and has a unit."""
+    return _is_interval(value) or (isinstance(value, dict) and value.keys() == _INTERVAL | {"unit"})
 
 
 def _signed(head: str, bounds: Iterable[float]) -> bool:

@@ -5,12 +5,12 @@ D the student's hidden size.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from trainers.data.packing import Columns, make_row
@@ -46,6 +46,9 @@ from trainers.teachers.base import Teacher
 
 Rollouts = Mapping[int, Sequence[tuple[int, float]]]
 """By place in a trajectory: first token and return of each of the teacher's rollouts."""
+
+
+SAMPLED = 8192  # tokens of continuations that are drawn side by side
 
 
 @dataclass(frozen=True)
@@ -106,17 +109,15 @@ class _Continuing:
         places, options = self._one.positions, self._options
         if given:
             numbers = np.flatnonzero(np.isin(places, np.array(sorted(given))))
+            rollouts = [_graded(given[place]) for place in places[numbers].tolist()]
         elif options.rollouts >= 2 and self._bench.teacher is not None:
             numbers = reference_states(self._one.name, len(places), options.states, options.seed)
+            rollouts = self._log_ratios(numbers)
         else:
-            numbers = np.empty(0, np.int64)
+            numbers, rollouts = np.empty(0, np.int64), []
         results: list[Alignment] = []
-        for number in numbers.tolist():
+        for number, (first, returns) in zip(numbers.tolist(), rollouts, strict=True):
             log_p, log_q = (_at(source, number) for source in (student, teacher))
-            place = int(places[number])
-            first, returns = (
-                _graded(given[place]) if given else self._log_ratios(Place(self._one, place - 1))
-            )
             results.append(
                 alignment(
                     token_direction(log_p, log_q),
@@ -133,50 +134,69 @@ class _Continuing:
 
     def segments(self) -> Part:
         options, width = self._options, self._bench.student.head.shape[1]
-        places = self._one.positions
-        chosen = reference_states(
-            f"{self._one.name} anchors", len(places), options.anchors, options.seed
-        )
+        name = f"{self._one.name} anchors"
+        numbers = reference_states(name, self._one.sampled_tokens, options.anchors, options.seed)
+        if self._bench.teacher is None:
+            numbers = numbers[:0]
+        places = self._places(numbers)
+        size = (options.segments, options.segment_length)
         embeddings = [np.empty((0, width), np.float32)]
         distances, variations = [], []
-        for number in chosen.tolist() if self._bench.teacher is not None else []:
-            place = Place(self._one, int(places[number]) - 1)
-            drawn = [
-                self._sample(place, teacher, options.segments, options.segment_length)
-                for teacher in (False, True)
-            ]
-            points = [self._follow(place, False, each).embeddings.numpy() for each in drawn]
-            embeddings += points
-            distances.append(wasserstein(points[0].astype(float), points[1].astype(float)))
-            firsts = [each.ids[:, 0].numpy() for each in drawn]
-            variations.append(first_token_distance(firsts[0], firsts[1]))
+        mine, theirs = (self._sample(places, teacher, *size) for teacher in (False, True))
+        points = [self._follow(places, False, drawn) for drawn in (mine, theirs)]
+        for number, drawn in enumerate(zip(mine, theirs, strict=True)):
+            pair = [each[number].embeddings.numpy() for each in points]
+            embeddings += pair
+            distances.append(wasserstein(*(each.astype(np.float64) for each in pair)))
+            variations.append(first_token_distance(*(each.ids[:, 0].numpy() for each in drawn)))
         return {
-            "segment/state": chosen[: len(distances)],
+            "segment/state": numbers,
             "segment/embeddings": np.concatenate(embeddings).astype(np.float32),
             "segment/distance": np.array(distances, np.float64),
             "segment/variation": np.array(variations, np.float64),
         }
 
-    def _log_ratios(self, place: Place) -> tuple[Tensor, Tensor]:
+    def _log_ratios(self, numbers: NDArray[np.int64]) -> list[tuple[Tensor, Tensor]]:
         """First tokens of the teacher's continuations, and Σ log q - log p over each."""
-        drawn = self._sample(place, True, self._options.rollouts, self._options.length)
-        scores = [self._follow(place, teacher, drawn).log_probs for teacher in (False, True)]
-        return drawn.ids[:, 0], scores[1] - scores[0]
+        places = self._places(numbers)
+        drawn = self._sample(places, True, self._options.rollouts, self._options.length)
+        scores = [self._follow(places, teacher, drawn) for teacher in (False, True)]
+        return [
+            (each.ids[:, 0], theirs.log_probs - mine.log_probs)
+            for each, mine, theirs in zip(drawn, *scores, strict=True)
+        ]
 
-    def _sample(self, place: Place, teacher: bool, count: int, length: int) -> Segments:
+    def _places(self, numbers: NDArray[np.int64]) -> list[Place]:
+        return [Place(self._one, int(place) - 1) for place in self._one.positions[numbers]]
+
+    def _sample(
+        self, places: Sequence[Place], teacher: bool, count: int, length: int
+    ) -> list[Segments]:
         network = self._network(teacher)
-        kept = {place.trajectory.name: self._prefix(teacher)}
         seed = 2 * self._options.seed + teacher  # neither model follows the other's luck
-        with self._base(teacher):
-            (drawn,) = LocalSegments(network).continuations([place], count, length, seed, kept)
-        return Segments(drawn.ids.cpu(), drawn.lengths.cpu())
+        step = max(1, SAMPLED // (count * length))
+        found: list[Segments] = []
+        for start in range(0, len(places), step):
+            kept = {self._one.name: self._prefix(teacher)}
+            with self._base(teacher):
+                found += LocalSegments(network).continuations(
+                    places[start : start + step], count, length, seed, kept
+                )
+        return [Segments(each.ids.cpu(), each.lengths.cpu()) for each in found]
 
-    def _follow(self, place: Place, teacher: bool, drawn: Segments) -> Scored:
-        network = self._network(teacher)
-        device = network.head.device
-        drawn = Segments(drawn.ids.to(device), drawn.lengths.to(device))
+    def _follow(
+        self, places: Sequence[Place], teacher: bool, drawn: Sequence[Segments]
+    ) -> list[Scored]:
+        if not places:
+            return []
         with self._base(teacher):
-            return follow_segments(network, self._prefix(teacher), place, drawn)
+            return follow_segments(
+                self._network(teacher),
+                self._prefix(teacher),
+                places,
+                drawn,
+                chunk=self._bench.chunk,
+            )
 
     def _prefix(self, teacher: bool) -> Prefix:
         if teacher not in self._prefixes:
@@ -184,7 +204,7 @@ class _Continuing:
                 self._prefixes[teacher] = prefix_of(self._network(teacher), self._one)
         return self._prefixes[teacher]
 
-    def _base(self, teacher: bool) -> Any:
+    def _base(self, teacher: bool) -> AbstractContextManager[None]:
         return without_adapters(self._network(True)) if teacher else nullcontext()
 
     def _network(self, teacher: bool) -> Network:
@@ -206,5 +226,5 @@ def _graded(rollouts: Sequence[tuple[int, float]]) -> tuple[Tensor, Tensor]:
     )
 
 
-def _array(values: Tensor) -> np.typing.NDArray[np.float32]:
+def _array(values: Tensor) -> NDArray[np.float32]:
     return values.detach().float().cpu().numpy()

@@ -1,7 +1,6 @@
 """Figures, plots and files of a diagnosis."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,12 @@ from numpy.typing import NDArray
 from trainers.data.errors import DataError
 from trainers.data.trajectories import Trajectory
 from trainers.diagnostics.alignment import reference_states
-from trainers.diagnostics.files import read_outcomes, write_reference_states, write_resets
+from trainers.diagnostics.files import write_reference_states, write_resets
 from trainers.diagnostics.intervals import bootstrap_mean
 from trainers.diagnostics.ledger import cells_of_ledger, routing_by_step
 from trainers.diagnostics.options import DiagnosisOptions
 from trainers.diagnostics.plots import plots
-from trainers.diagnostics.resets import Reset, State, choose_resets, reset_effects
+from trainers.diagnostics.resets import State, choose_resets, reset_effects
 from trainers.diagnostics.run import Measured, Scope
 from trainers.diagnostics.subject import Subject
 from trainers.diagnostics.summary import (
@@ -164,19 +163,17 @@ def _lists(
     )
     resets = choose_resets(_turns(scope, states), options.resets, seed=options.seed)
     write_resets(out / "resets.jsonl", resets)
-    if options.outcomes is None:
+    if scope.outcomes is None:
         found.missing["resets"] = (
             "no outcomes: run resets.jsonl, and give what came of it with --outcomes"
         )
         return
-    found.figures |= reset_figures(_effects(resets, options.outcomes))
-
-
-def _effects(resets: Sequence[Reset], path: Path) -> Any:
     try:
-        return reset_effects(resets, read_outcomes(path))
+        found.figures |= reset_figures(reset_effects(resets, scope.outcomes))
     except ValueError as error:
-        raise DataError(f"{path}: {error}; the resets are those of other options") from None
+        raise DataError(
+            f"{options.outcomes}: {error}: they belong to other trajectories or options"
+        ) from None
 
 
 def _references(one: Trajectory, options: DiagnosisOptions) -> list[int]:

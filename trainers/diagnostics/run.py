@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from trainers.data.errors import DataError
 from trainers.data.runs import RunData, read_runs
 from trainers.data.trajectories import Trajectory
 from trainers.diagnostics.alignment import reference_states
-from trainers.diagnostics.files import read_returns
+from trainers.diagnostics.files import read_outcomes, read_returns
 from trainers.diagnostics.measure import Bench, Rollouts, measure
 from trainers.diagnostics.options import DiagnosisOptions
 from trainers.diagnostics.parts import Part, Parts, part_key
 from trainers.diagnostics.pi_sources import MOST
+from trainers.diagnostics.resets import Outcome
 from trainers.diagnostics.states import StateQuantities
 from trainers.diagnostics.subject import Subject
 from trainers.engine.config import TrainSettings
@@ -32,11 +33,12 @@ from trainers.teachers.pi_teacher import PITeacher
 
 @dataclass(frozen=True)
 class Scope:
-    """What is measured. left_out: by reason. given: returns of rollouts, by trajectory."""
+    """What is measured. given: returns of rollouts, by trajectory. outcomes: of resets."""
 
     trajectories: list[Trajectory]
     data: RunData
     given: Mapping[str, Rollouts]
+    outcomes: Sequence[Outcome] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def gather(subject: Subject, options: DiagnosisOptions) -> Scope:
         chosen = reference_states("trajectories", len(trajectories), options.limit, options.seed)
         trajectories = [trajectories[number] for number in chosen.tolist()]
     found = {} if options.returns is None else read_returns(options.returns, trajectories)
-    return Scope(trajectories, data, found)
+    outcomes = None if options.outcomes is None else read_outcomes(options.outcomes)
+    return Scope(trajectories, data, found, outcomes)
 
 
 def show_scope(subject: Subject, scope: Scope, options: DiagnosisOptions) -> str:

@@ -31,18 +31,18 @@ from trainers.gates.reliability import LogisticReliability, Reliability, calibra
 from trainers.gates.routes import pi_active, trusted
 
 Score = Reliability | LogisticReliability
-UNITS = {
+UNITS = {  # in the order of the decile table; none: a share of 1
+    "rho": "",
+    "outcome": None,
+    "reference": "",
+    "alpha": "",
+    "kappa": "",
+    "tv": "",
     "teacher_entropy": "nats",
     "student_entropy": "nats",
     "kl": "nats",
     "kl_pi": "nats",
-    "tv": "",
-    "kappa": "",
-    "rho": "",
-    "alpha": "",
-    "reference": "",
     "top_k_overlap": None,
-    "outcome": None,
 }
 _BINS = 20
 
@@ -130,9 +130,9 @@ def _decile(row: Decile) -> dict[str, Any]:
         "states": row["n"],
         "share": row["share"],
         "rho": figure(row["score"]),
+        **means,
         "rho_from": row["low"],
         "rho_to": row["high"],
-        **means,
     }
 
 

@@ -14,8 +14,8 @@ def test_the_fast_mean_is_the_general_bootstrap() -> None:
     fast = bootstrap_mean(values, clusters)
     assert fast["value"] == pytest.approx(values.mean())
     assert (fast["n"], fast["clusters"]) == (60, 7)
-    assert [fast[key] for key in ("value", "low", "high")] == pytest.approx(  # type: ignore[literal-required]
-        [slow[key] for key in ("value", "low", "high")]  # type: ignore[literal-required]
+    assert [fast[key] for key in ("value", "low", "high")] == pytest.approx(
+        [slow[key] for key in ("value", "low", "high")]
     )
 
 

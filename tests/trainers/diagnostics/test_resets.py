@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from trainers.diagnostics.resets import Outcome, Reset, State, choose_resets, reset_effects
+from trainers.diagnostics.resets import (
+    ARMS,
+    Group,
+    Outcome,
+    Reset,
+    State,
+    choose_resets,
+    reset_effects,
+)
 
 
 def _states(instances: int, turns: int) -> list[State]:
@@ -37,10 +45,13 @@ def test_few_states_are_never_in_both_groups() -> None:
 
 
 def _resets(count: int) -> list[Reset]:
+    groups: tuple[Group, Group] = ("high", "low")
     return [
-        Reset(State(f"r/i{number}/0#0", f"i{number}", 1, 5, 0.1 if number % 2 else 0.9), group)
+        Reset(
+            State(f"r/i{number}/0#0", f"i{number}", 1, 5, 0.9 - 0.8 * (number % 2)),
+            groups[number % 2],
+        )
         for number in range(count)
-        for group in [("low" if number % 2 else "high")]
     ]
 
 
@@ -50,10 +61,9 @@ def _outcomes(resets: list[Reset], noise: bool) -> list[Outcome]:
     for number, reset in enumerate(resets):
         luck = (number // 2 % 2) * 0.5 * noise
         gain = 0.5 if reset.group == "low" else 0.0
-        for arm, outcome in (("student", luck), ("teacher", luck + gain)):
+        for arm, outcome in zip(ARMS, (luck, luck + gain), strict=True):
             found += [
-                Outcome(reset.state.trajectory, 1, arm, outcome + shift)  # type: ignore[arg-type]
-                for shift in (-0.1, 0.1)
+                Outcome(reset.state.trajectory, 1, arm, outcome + shift) for shift in (-0.1, 0.1)
             ]
     return found
 
