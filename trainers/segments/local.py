@@ -1,10 +1,13 @@
 """Continuations from a network on this machine."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
 
 from trainers.data.trajectories import Trajectory
 from trainers.engine.errors import MismatchError
@@ -29,8 +32,10 @@ def run_of(network: "Network") -> Run:
             "sampled from models with full attention in every layer alone"
         )
 
+    mixed = network.mixed
+
     def run(ids: Tensor, positions: Tensor, mask: Tensor, cache: Cache) -> Tensor:
-        with torch.autocast(ids.device.type, torch.bfloat16, enabled=network.mixed):
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=mixed), _grouped(config):
             output = network.causal.base_model(
                 input_ids=ids,
                 position_ids=positions,
@@ -42,6 +47,38 @@ def run_of(network: "Network") -> Run:
         return states
 
     return run
+
+
+def _attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention of the few queries of a decoding step, without copying keys for grouped heads."""
+    rows, heads, new, size = query.shape
+    groups = heads // key.shape[1]
+    joint = query.reshape(rows, key.shape[1], groups * new, size)
+    mask = attention_mask.repeat(1, 1, groups, 1)
+    found = scaled_dot_product_attention(joint, key, value, attn_mask=mask, scale=scaling)
+    return found.reshape(rows, heads, new, size).transpose(1, 2), None
+
+
+AttentionInterface.register("grouped_queries", _attend)
+
+
+@contextmanager
+def _grouped(config: Any) -> Iterator[None]:
+    before = config._attn_implementation
+    if not torch.is_grad_enabled() and before == "sdpa":
+        config._attn_implementation = "grouped_queries"
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
 
 
 def stop_ids(network: "Network") -> tuple[int, ...]:

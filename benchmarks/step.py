@@ -1,0 +1,318 @@
+"""A CHOP step over an OPD step on the same batch, by parts, and an OPD step against TRL's GKD.
+
+Random weights of the Qwen3 architecture, one trajectory a step; CPU seconds of one thread, which a
+busy machine disturbs less than wall time. Variants take turns, and figures are medians of ratios to
+the OPD step of the same turn, with the range of the middle half. Parts follow CHOP Table 26: the
+difference that each switch makes, and, inside the segment branch, what its functions took. Routes
+are drawn with the paper's shares (30 % untrusted; PI at 14 % of states, with all PI at 28 %).
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from trainers.data.order import Cursor
+from trainers.data.trajectories import Trajectory, Turn
+from trainers.engine.config import SEVEN, TrainSettings
+from trainers.engine.networks import BASE_KEY, SOURCE_KEY, load_student
+from trainers.engine.ranks import Ranks
+from trainers.engine.trainer import Trainer
+from trainers.methods.chop import CHOP
+from trainers.segments import branch
+from trainers.serving.shipped import file_sha256
+from trainers.teachers.make import make_teachers
+
+CPU = torch.device("cpu")
+SOURCES = ("call_graph", "gold_patch", "next_file", "test_manifest")
+TURN = 128  # tokens of a turn and of what it answers to, half each
+Times = defaultdict[str, float]
+
+
+def write_model(folder: Path, seed: int, hidden: int, layers: int, vocabulary: int) -> Path:
+    """A random model and a tokeniser of bytes."""
+    torch.manual_seed(seed)
+    config = Qwen3Config(
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        intermediate_size=3 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 32,
+        num_key_value_heads=hidden // 64,
+        head_dim=32,
+        max_position_embeddings=65536,
+        tie_word_embeddings=True,
+    )
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<s>", "</s>"])
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>"
+    ).save_pretrained(folder)
+    return folder
+
+
+def write_adapter(folder: Path, base: Path, source: str) -> Path:
+    """A rank-16 adapter of random factors."""
+    config = LoraConfig(r=16, lora_alpha=32, target_modules=list(SEVEN), task_type="CAUSAL_LM")
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+    for name, each in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(each, std=0.05)
+    model.save_pretrained(str(folder))
+    file = folder / "adapter_model.safetensors"
+    facts = {"format": "pt", BASE_KEY: file_sha256(base / "model.safetensors"), SOURCE_KEY: source}
+    save_file(load_file(file), file, facts)
+    return folder
+
+
+def trajectory(tokens: int, vocabulary: int) -> Trajectory:
+    """Turns of `TURN` tokens, the second half of each sampled."""
+    ids = np.random.default_rng(0).integers(0, min(256, vocabulary), tokens).astype(np.int32)
+    turns = tuple(
+        Turn(end - TURN // 2, end, 1.0, 1.0, number)
+        for number, end in enumerate(range(TURN, tokens + 1, TURN), 1)
+    )
+    return Trajectory("run/i/0#0", "i", "student", ids, turns, np.zeros(tokens, np.float32), 1)
+
+
+class Bench:
+    """Models on disk, and steps of several methods on one batch."""
+
+    def __init__(self, folder: Path, options: argparse.Namespace) -> None:
+        size = (options.layers, options.vocabulary)
+        self.options = options
+        self.folder = folder
+        self.student = write_model(folder / "student", 0, options.hidden, *size)
+        self.teacher = write_model(folder / "teacher", 1, options.teacher_hidden, *size)
+        self.adapters = {name: write_adapter(folder / name, self.teacher, name) for name in SOURCES}
+        self.trajectory = trajectory(options.tokens, options.vocabulary)
+        columns: dict[str, list[Any]] = {name: [] for name in ("run", "instance_id", "seed")}
+        columns |= {"turn": [], "source": [], "text": []}
+        for turn in self.trajectory.turns:
+            for source in SOURCES:
+                row = ("run", "i", 0, turn.number, source, f"{source}: " + "x" * options.pi_tokens)
+                for name, value in zip(columns, row, strict=True):
+                    columns[name].append(value)
+        self.contexts = folder / "contexts.parquet"
+        pq.write_table(pa.table(columns), self.contexts)
+
+    def settings(self, method: dict[str, Any], sources: tuple[str, ...] = ()) -> TrainSettings:
+        """OPD's settings with another method, and PI where it has some."""
+        teacher: dict[str, Any] = {"model": str(self.teacher), "dtype": "float32"}
+        pi: dict[str, Any] = {}
+        if sources:
+            teacher["adapters"] = {name: str(self.adapters[name]) for name in sources}
+            teacher |= {
+                "composition": self.options.composition,
+                "interface": self.options.interface,
+            }
+            pi = {"pi": {"contexts": [str(self.contexts)]}}
+        return TrainSettings.model_validate(
+            {
+                "out": str(self.folder / "out"),
+                "method": method,
+                "student": {"model": str(self.student), "dtype": "float32"},
+                "teacher": teacher,
+                "data": {"student_runs": ["unused"]},
+                "batch": {"trajectories": 1, "row_tokens": self.options.tokens},
+                "optimiser": {"steps": 10_000, "learning_rate": 1e-5},
+                **pi,
+            }
+        )
+
+    def trainer(self, method: dict[str, Any], sources: tuple[str, ...] = ()) -> Trainer:
+        """A trainer that is ready for its first step."""
+        settings = self.settings(method, sources)
+        trajectories = settings.method.prepare([self.trajectory])
+        settings.method.begin(self.folder / method["name"], 0, first=True)
+        torch.manual_seed(0)
+        student = load_student(settings.student, CPU)
+        cursor = Cursor(1, 0, student_share=1.0, seed=0)
+        teachers = make_teachers(settings, CPU)
+        return Trainer(settings, student, teachers, trajectories, cursor, Ranks(0, 1, CPU))
+
+    def gkd(self) -> Callable[[int], None]:
+        """A step of TRL's GKD at β = 1, the reverse KL: its own loss, AdamW as ours."""
+        import os
+
+        os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+        from trl.experimental.gkd.gkd_trainer import GKDTrainer
+
+        settings = self.settings({"name": "opd"})
+        torch.manual_seed(0)
+        student = load_student(settings.student, CPU)
+        parts = SimpleNamespace(
+            teacher_model=AutoModelForCausalLM.from_pretrained(self.teacher),
+            generalized_jsd_loss=GKDTrainer.generalized_jsd_loss,
+            beta=1.0,
+        )
+        ids = torch.from_numpy(self.trajectory.ids).long()[None]
+        labels = torch.full_like(ids, -100)
+        at = torch.from_numpy(self.trajectory.positions)
+        labels[0, at] = ids[0, at]
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+        trained = [each for each in student.parameters() if each.requires_grad]
+        optimiser = torch.optim.AdamW(trained, lr=1e-5)
+
+        def step(_: int) -> None:
+            optimiser.zero_grad()
+            loss = GKDTrainer.compute_loss(parts, student.causal, inputs)  # type: ignore
+            torch.autograd.backward(loss)
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimiser.step()
+
+        return step
+
+
+@contextmanager
+def timed(times: Times) -> Iterator[None]:
+    """Add up what the functions of the segment branch and the gates take."""
+    places: list[tuple[Any, str, str]] = [
+        (branch, "sample", "student segments"),
+        (branch.SegmentBranch, "_teachers", "teacher segments"),
+        (branch._Embedder, "embed", "embedding of teacher segments"),
+        (branch.SegmentBranch, "_score", "scoring of student segments, forward"),
+        (branch.SegmentBranch, "_distance", "distance and weights"),
+        (CHOP, "observe", "thresholds and ledger"),
+    ]
+    originals = [getattr(place, name) for place, name, _ in places]
+
+    def wrap(function: Callable[..., Any], label: str) -> Callable[..., Any]:
+        def measured(*arguments: Any, **keywords: Any) -> Any:
+            began = time.process_time()
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                times[label] += time.process_time() - began
+
+        return measured
+
+    for (place, name, label), function in zip(places, originals, strict=True):
+        setattr(place, name, wrap(function, label))
+    try:
+        yield
+    finally:
+        for (place, name, _), function in zip(places, originals, strict=True):
+            setattr(place, name, function)
+
+
+def variants(options: argparse.Namespace) -> dict[str, tuple[dict[str, Any], tuple[str, ...]]]:
+    """Method and PI sources, from OPD to all of CHOP."""
+    common = {"name": "chop", "segments": {"anchors": options.anchors}}
+    gates = common | {"granularity": "token"}
+
+    def route(pi: float) -> dict[str, Any]:
+        return {"route": {"kind": "random", "untrusted": 0.30, "pi": pi}}
+
+    two = ("call_graph", "test_manifest")
+    return {
+        "opd": ({"name": "opd"}, ()),
+        "gates": (gates | {"pi": "none"}, ()),
+        "segments": (common | route(0.0) | {"pi": "none"}, ()),
+        "PI of 2": (gates, two),
+        "PI of 4": (gates, SOURCES),
+        "chop-deployable": (common | route(0.14) | {"preset": "deployable"}, two),
+        "chop-oracle": (common | route(0.28) | {"preset": "oracle"}, SOURCES),
+    }
+
+
+def measure(bench: Bench, repetitions: int) -> dict[str, Any]:
+    """CPU seconds of each variant and of parts, by repetition; the first is thrown away."""
+    steps: dict[str, Callable[[int], object]] = {
+        name: bench.trainer(*given).step for name, given in variants(bench.options).items()
+    }
+    if bench.options.trl:
+        steps["trl-gkd"] = bench.gkd()
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    parts: dict[str, dict[str, list[float]]] = {}
+    for turn in range(repetitions + 1):
+        for name, step in steps.items():
+            times: Times = defaultdict(float)
+            with timed(times):
+                began = time.process_time()
+                step(turn)
+                took = time.process_time() - began
+            if not turn:
+                continue
+            seconds[name].append(took)
+            for label, value in times.items():
+                parts.setdefault(name, {}).setdefault(label, []).append(value)
+    return {"seconds": seconds, "parts": parts}
+
+
+def ratios(values: list[float], base: list[float]) -> str:
+    """The median of the ratios and the range of their middle half."""
+    found = sorted(one / other for one, other in zip(values, base, strict=True))
+    quarter = len(found) // 4
+    low, high = found[quarter], found[len(found) - 1 - quarter]
+    return f"{statistics.median(found):.3f} [{low:.3f}, {high:.3f}]"
+
+
+def show(found: dict[str, Any]) -> str:
+    """Tables in Markdown."""
+    seconds, base = found["seconds"], found["seconds"]["opd"]
+    lines = ["| step | CPU s | over OPD |", "|---|---|---|"]
+    for name, values in seconds.items():
+        lines.append(f"| {name} | {statistics.median(values):.2f} | {ratios(values, base)} |")
+    for name in ("chop-deployable", "chop-oracle"):
+        lines += ["", f"| part of {name} | of the OPD step |", "|---|---|"]
+        lines += [
+            f"| {label} | {ratios(values, base)} |"
+            for label, values in found["parts"][name].items()
+        ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=8192, help="of the trajectory")
+    parser.add_argument("--anchors", type=int, default=1, help="of the trajectory")
+    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--teacher-hidden", type=int, default=192)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--vocabulary", type=int, default=8192)
+    parser.add_argument("--pi-tokens", type=int, default=200, help="of a source's text")
+    parser.add_argument("--composition", default="weights")
+    parser.add_argument("--interface", default="context")
+    parser.add_argument("--trl", action="store_true", help="TRL's GKD too (needs `trl`)")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(Bench(Path(folder), options), options.repetitions)
+    if options.json:
+        options.json.write_text(json.dumps(found | {"options": vars(options)}, default=str))
+    print(show(found))
+
+
+if __name__ == "__main__":
+    main()
