@@ -1,6 +1,6 @@
 """The edit that the gold patch makes, as PI of a repair instance."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.records import Instance
@@ -11,7 +11,7 @@ from harness.records.repair.functions import (
     find_edit,
 )
 from harness.records.repair.statement import Statement, StatementError, read_statement
-from harness.records.repair.text import oracle_text
+from harness.records.repair.text import name_choices, oracle_text
 from pi_extractors.base import EditLog, ExtractionError, Snapshot
 from pi_extractors.budget import Fitted
 from pi_extractors.diffs import apply_to, new_path, old_path, parse_diff
@@ -43,6 +43,14 @@ def gold_edit(
         if found := find_edit(function, source, fixed):
             return GoldEdit(function, *found)
     raise ExtractionError(f"the gold patch is no edit of a function in {path} that is offered")
+
+
+def choice_words(item: Instance, functions: Sequence[str]) -> dict[str, str]:
+    """The words by which a state names each function. Raises ExtractionError for equal ones."""
+    try:
+        return dict(zip(functions, map(str.strip, name_choices(functions)), strict=True))
+    except ValueError as error:
+        raise ExtractionError(f"{item.instance_id}: {error}") from None
 
 
 def repair_statement(item: Instance) -> Statement:
@@ -88,6 +96,7 @@ class RepairGoldSource(BudgetedSource):
             gold = gold_edit(item.patch, said.path, source, found.values())
         except (ExtractionError, UnicodeDecodeError, RepairSourceError) as error:
             raise ExtractionError(f"{item.instance_id}: {said.path}: {error}") from None
-        text = oracle_text(gold.function.name, gold.number, gold.text)
+        name = choice_words(item, said.functions)[gold.function.name]
+        text = oracle_text(name, gold.number, gold.text)
         fitted = Fitted(text, self.counter.count(text))
         return self.make(item.instance_id, fitted, self.inputs(item, snapshot))

@@ -11,7 +11,7 @@ from pi_extractors.budget import Fitted
 from pi_extractors.manifest_functions import Found, TestTree, find_tests
 from pi_extractors.manifest_ids import parse_id
 from pi_extractors.records import PIRecord, SourceName
-from pi_extractors.repair.gold import repair_statement
+from pi_extractors.repair.gold import choice_words, repair_statement
 from pi_extractors.repair.names import NameGraph, names_used
 from pi_extractors.source import BudgetedSource, digest
 
@@ -57,7 +57,8 @@ class RepairReachSource(BudgetedSource):
         tree = TestTree(item, snapshot)
         points = _points(item, functions, tree, NameGraph(snapshot))
         named = sorted(functions, key=lambda one: (-points[one], one))[:MOST_NAMED]
-        chosen = [name for name in named if points[name] > 0]
+        own = choice_words(item, functions)
+        chosen = [own[name] for name in named if points[name] > 0]
         text = reach_text(chosen) if chosen else ""
         fitted = Fitted(text, self.counter.count(text))
         inputs = self.inputs(item, snapshot)

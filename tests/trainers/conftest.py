@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,18 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def serve(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+def serve(serve_folder: Serve, tiny_folder: Path) -> Serve:
     """Start a server of the tiny model in this process; returns a client."""
+    return partial(serve_folder, tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def serve_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Start a server of a model folder in this process; returns a client."""
     servers: list[tuple[uvicorn.Server, threading.Thread, httpx.Client]] = []
 
-    def start(**options: Any) -> httpx.Client:
-        model = resolve_model(str(tiny_folder), tmp_path_factory.mktemp("cache"))
+    def start(folder: Path, **options: Any) -> httpx.Client:
+        model = resolve_model(str(folder), tmp_path_factory.mktemp("cache"))
         settings = {
             "served_name": None,
             "dtype": "float32",
