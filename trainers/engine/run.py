@@ -25,7 +25,7 @@ from trainers.engine.trainer import Trainer, steps_done
 from trainers.methods.base import Role
 from trainers.teachers.base import Teacher
 from trainers.teachers.local import check_lengths
-from trainers.teachers.make import make_teachers
+from trainers.teachers.make import make_teachers, read_pi
 
 _FREE = {"out", "checkpoints", "device", "sharding"}  # what may change between start and resume
 
@@ -43,6 +43,8 @@ class Plan:
 def plan(settings: TrainSettings) -> Plan:
     """What a training would do, without loading a model."""
     material = gather_material(settings)
+    if Role.PI_TEACHER in settings.method.roles:
+        material.data.counts.update(_count_pi(settings, material))
     rows = pack(material.trajectories, settings.batch.row_tokens)
     longest = max(sum(len(one.ids) for one in row) for row in rows)
     memory = estimate_memory(settings, longest)
@@ -76,6 +78,17 @@ def train(settings: TrainSettings, *, skip_damaged: bool = False) -> Path:
         text = json.dumps(card, indent=1)
         facts = {} if material.source is None else {SOURCE_KEY: material.source}
         return export(student, trainer.parameters, settings, text, ranks, facts)
+
+
+def _count_pi(settings: TrainSettings, material: Material) -> dict[str, int]:
+    """How many turns have PI, by source."""
+    contexts = read_pi(settings)
+    return {
+        f"turns with PI of {source}": sum(
+            bool(text) for one in material.trajectories for text in contexts.of(one, source)
+        )
+        for source in settings.sources
+    }
 
 
 def _check(material: Material, student: Network, teachers: Mapping[Role, Teacher]) -> None:

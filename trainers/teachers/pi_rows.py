@@ -47,11 +47,12 @@ class PIRows:
 
         texts: by source, one for each turn.
         """
+        blocks = {text: self.block(text) for each in texts.values() for text in {*each} - {""}}
         groups: dict[tuple[tuple[str, ...], tuple[int, ...]], list[int]] = {}
         for turn in range(len(trajectory.turns)):
             present = [name for name in sorted(texts) if texts[name][turn]]
             for sources in self._together(present):
-                block = tuple(one for name in sources for one in self.block(texts[name][turn]))
+                block = tuple(one for name in sources for one in blocks[texts[name][turn]])
                 groups.setdefault((sources, block), []).append(turn)
         everything = self._row(trajectory, (), (), list(range(len(trajectory.turns))))
         return [everything] + [

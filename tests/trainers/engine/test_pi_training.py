@@ -16,7 +16,8 @@ from tests.trainers.teachers.pi_material import write_adapter
 from trainers.data.errors import DataError
 from trainers.data.runs import read_runs
 from trainers.engine.errors import MismatchError
-from trainers.engine.run import train
+from trainers.engine.run import plan, train
+from trainers.engine.show import show_plan
 from trainers.methods.base import Role
 from trainers.teachers.make import make_teachers
 
@@ -106,6 +107,15 @@ def test_both_roles_are_one_teacher(
     assert len({id(each.owner) for each in teachers.values()}) == 1  # type: ignore[attr-defined]
     one = values | {"method": {"name": "opsd", "pi_sources": ["gold_patch"]}}
     assert validated(one).sources == ("gold_patch",)
+
+
+def test_the_plan_counts_pi(
+    models: dict[str, Path], run: Path, contexts: Path, pi_adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    values = validated(opsd(tmp_path, models, run, contexts, adapters=named(pi_adapters)))
+    text = show_plan(values, plan(values))
+    assert "12 turns with PI of gold_patch" in text
+    assert "8 turns with PI of call_graph" in text
 
 
 def test_chop_trains_with_a_pi_teacher(
