@@ -8,7 +8,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
 from harness.records.base import Record
 from trainers.methods.base import Role
@@ -89,6 +96,65 @@ class TeacherSettings(FrozenSettings):
         return self
 
 
+class RemoteSettings(Record):
+    """A teacher in another process."""
+
+    endpoint: str = Field(description="http://HOST:PORT, or unix:PATH for a hidden_server.")
+    model: str = Field(description="Its name there.")
+    interface: Interface = Interface.CONTEXT
+    timeout_s: float = Field(600, gt=0, description="Of one request.")
+    attempts: int = Field(8, ge=1, description="Of one request, where the server is busy or gone.")
+
+
+class VllmSettings(RemoteSettings):
+    """A teacher that vLLM serves: log-probabilities of the likeliest ids."""
+
+    kind: Literal["vllm"]
+    tokenizer: str | None = Field(
+        None, description="A folder or hub id with the model's tokeniser; `model` if left out."
+    )
+    adapters: dict[SourceName, str] = Field(
+        {}, description="Names that LoRA modules are served by, by PI source."
+    )
+    top: int = Field(20, ge=-1, description="Ids that are asked for; -1: all of them.")
+    concurrency: int = Field(16, ge=1, description="Requests side by side.")
+    api_key_env: str | None = Field(None, description="The environment variable with the key.")
+    cache: Path | None = Field(None, description="Of answers; <out>/teacher if left out.")
+
+    @model_validator(mode="after")
+    def _some(self) -> "VllmSettings":
+        if self.top == 0:
+            raise ValueError("top: 0 asks for no distribution; give the number of ids, or -1")
+        return self
+
+
+class HiddenServerSettings(RemoteSettings):
+    """A teacher whose hidden states `python -m trainers.teachers.hidden_server` gives."""
+
+    kind: Literal["hidden_server"]
+    sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{8,64}$", description="How the digest of its weights begins."
+    )
+    adapters: tuple[SourceName, ...] = Field(
+        (), description="PI sources whose adapters it was started with."
+    )
+    composition: Composition = Composition.LOGITS
+    cache: Path | None = None
+
+
+def _kind(given: Any) -> str:
+    found = given.get("kind", "local") if isinstance(given, dict) else getattr(given, "kind", "")
+    return str(found)
+
+
+AnyTeacher = Annotated[
+    Annotated[TeacherSettings, Tag("local")]
+    | Annotated[VllmSettings, Tag("vllm")]
+    | Annotated[HiddenServerSettings, Tag("hidden_server")],
+    Discriminator(_kind),
+]
+
+
 class PISettings(Record):
     """Privileged information of the trajectories."""
 
@@ -157,7 +223,7 @@ class TrainSettings(Record):
     out: Path
     method: AnyMethod
     student: StudentSettings
-    teacher: TeacherSettings | None = None
+    teacher: AnyTeacher | None = None
     rollout: FrozenSettings | None = Field(
         None, description="The model that sampled student_runs, for importance ratios."
     )
@@ -228,6 +294,6 @@ class TrainSettings(Record):
         allowed: Sequence[str] | None = getattr(self.method, "pi_sources", None)
         return tuple(sorted(there if allowed is None else there & set(allowed)))
 
-    def frozen(self, role: Role) -> FrozenSettings | None:
+    def frozen(self, role: Role) -> FrozenSettings | RemoteSettings | None:
         """The model that has a role."""
         return self.rollout if role is Role.ROLLOUT else self.teacher

@@ -23,3 +23,7 @@ class DivergedError(TrainingError, ArithmeticError):
 
 class BusyError(TrainingError, RuntimeError):
     """Another process trains into the same folder."""
+
+
+class TeacherError(TrainingError, RuntimeError):
+    """A teacher in another process cannot be reached, or does not give what it should."""

@@ -77,15 +77,22 @@ def _explain(error: ValidationError) -> str:
 
 
 def _keys_at(record: type[BaseModel], path: Sequence[int | str]) -> list[str]:
-    """The keys below a place in the settings; a method's place has its name as a part."""
+    """The keys below a place in the settings; a method's name, or a teacher's kind, is a part."""
     found = [record]
     for part in path:
         fields = [one.model_fields[str(part)] for one in found if str(part) in one.model_fields]
         annotations = [each for field in fields for each in _parts(field.annotation)]
         below = [one for one in annotations if isinstance(one, type) and issubclass(one, BaseModel)]
-        found = below or [one for one in found if one.model_fields["name"].default == part]
+        found = below or [one for one in found if part in _tags(one)]
     return list(found[0].model_fields)
 
 
-def _parts(annotation: Any) -> tuple[Any, ...]:
-    return (annotation, *get_args(annotation))
+def _tags(record: type[BaseModel]) -> set[Any]:
+    """What tells a record from the others that may stand in its place."""
+    fields = [record.model_fields[key] for key in ("name", "kind") if key in record.model_fields]
+    return {each for field in fields for each in get_args(field.annotation)}
+
+
+def _parts(annotation: Any) -> list[Any]:
+    """An annotation and all that it is made of."""
+    return [annotation, *(part for each in get_args(annotation) for part in _parts(each))]

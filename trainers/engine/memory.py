@@ -10,7 +10,7 @@ from peft import get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from harness.records.cache import cache_root
-from trainers.engine.config import DType, StudentSettings, TrainSettings
+from trainers.engine.config import DType, FrozenSettings, StudentSettings, TrainSettings
 from trainers.engine.networks import lora_config
 from trainers.serving.models import resolve_model
 
@@ -55,7 +55,7 @@ def estimate_memory(settings: TrainSettings, longest_row: int) -> MemoryEstimate
     }
     for role in settings.method.roles:
         frozen = settings.frozen(role)
-        if frozen is not None:
+        if isinstance(frozen, FrozenSettings):
             other = _skeleton(frozen.model)
             weights = sum(each.numel() for each in other.parameters())
             hidden = longest_row * 8 * (other.config.hidden_size + other.config.intermediate_size)

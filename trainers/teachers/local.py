@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -34,6 +35,13 @@ def check_lengths(
             f"model {model.name} takes {model.longest}: set data.max_tokens to "
             f"{model.longest - max(extra, default=0)} or less"
         )
+
+
+class WithHead(Described, Protocol):
+    """A model whose output embedding is here, `(V, D)`."""
+
+    @property
+    def head(self) -> Tensor: ...
 
 
 class LocalTeacher:
@@ -70,7 +78,7 @@ class LocalTeacher:
 
     def _states(self, one: Trajectory) -> Tensor:
         head = self.model.head
-        key = self._key(one)
+        key = state_key(self.model, one)
         found = None if self._cache is None else self._cache.get(key, head.dtype)
         if found is not None:
             return found.to(head.device)
@@ -83,7 +91,9 @@ class LocalTeacher:
             self._cache.put(key, states)
         return states
 
-    def _key(self, one: Trajectory) -> str:
-        digest = hashlib.sha256(f"{self.model.sha256} {self.model.head.dtype}\n".encode())
-        digest.update(one.ids.astype("<i4").tobytes() + one.positions.astype("<i8").tobytes())
-        return digest.hexdigest()
+
+def state_key(model: WithHead, one: Trajectory) -> str:
+    """What names the hidden states of a trajectory in a cache."""
+    digest = hashlib.sha256(f"{model.sha256} {model.head.dtype}\n".encode())
+    digest.update(one.ids.astype("<i4").tobytes() + one.positions.astype("<i8").tobytes())
+    return digest.hexdigest()

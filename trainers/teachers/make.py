@@ -1,14 +1,25 @@
 """Teachers from settings."""
 
+from typing import cast
+
 import torch
 
 from trainers.data.contexts import PIContexts, read_contexts
-from trainers.engine.config import Interface, TeacherSettings, TrainSettings
-from trainers.engine.networks import load_frozen, load_frozen_with
+from trainers.engine.config import (
+    FrozenSettings,
+    HiddenServerSettings,
+    Interface,
+    TeacherSettings,
+    TrainSettings,
+    VllmSettings,
+)
+from trainers.engine.networks import Network, load_frozen, load_frozen_with
 from trainers.methods.base import Role
 from trainers.teachers.base import Teacher
+from trainers.teachers.hidden_client import HiddenClient, HiddenRows, HiddenTeacher
 from trainers.teachers.local import LocalTeacher
 from trainers.teachers.pi_teacher import PITeacher
+from trainers.teachers.vllm_connect import connect_vllm
 
 
 def make_teachers(settings: TrainSettings, device: torch.device) -> dict[Role, Teacher]:
@@ -19,12 +30,14 @@ def make_teachers(settings: TrainSettings, device: torch.device) -> dict[Role, T
     """
     found: dict[Role, Teacher] = {}
     roles = settings.method.roles
-    if Role.PI_TEACHER in roles and settings.teacher is not None:
+    if isinstance(settings.teacher, VllmSettings | HiddenServerSettings):
+        found = _remote(settings, settings.teacher, device)
+    elif Role.PI_TEACHER in roles and settings.teacher is not None:
         pair = _pi_teacher(settings, settings.teacher, read_pi(settings), device)
         found = {Role.PI_TEACHER: pair.pi, Role.TEACHER: pair.base}
     for role in roles:
         wanted = settings.frozen(role)
-        if role not in found and wanted is not None:
+        if role not in found and isinstance(wanted, FrozenSettings):
             network = load_frozen(wanted.model, wanted.dtype, wanted.adapter, device)
             keep = settings.method.keeps_prefix
             found[role] = LocalTeacher(network, wanted.cache, keep=keep)
@@ -37,6 +50,33 @@ def read_pi(settings: TrainSettings) -> PIContexts:
         raise ValueError("these settings have no PI")
     lenient = settings.pi.missing == "empty"
     return read_contexts(settings.pi.contexts, settings.sources, lenient=lenient)
+
+
+def _remote(
+    settings: TrainSettings, teacher: VllmSettings | HiddenServerSettings, device: torch.device
+) -> dict[Role, Teacher]:
+    """A teacher in another process, in the roles that it has."""
+    with_pi = Role.PI_TEACHER in settings.method.roles
+    contexts = read_pi(settings) if with_pi else None
+    sources = settings.sources if with_pi else ()
+    if isinstance(teacher, VllmSettings):
+        cache = teacher.cache or settings.out / "teacher"
+        served = connect_vllm(teacher, cache, contexts, sources)
+        return {Role.TEACHER: served.base, Role.PI_TEACHER: served.pi}
+    client = HiddenClient(teacher)
+    network = client.network(device)
+    if contexts is None:
+        return {Role.TEACHER: HiddenTeacher(client, network, teacher.cache)}
+    pair = PITeacher(
+        cast("Network", network),  # all that is used of it where another process runs the rows
+        contexts,
+        sources,
+        interface=teacher.interface,
+        composition=teacher.composition,
+        cache=teacher.cache,
+        adapted=HiddenRows(client, device),
+    )
+    return {Role.TEACHER: pair.base, Role.PI_TEACHER: pair.pi}
 
 
 def _pi_teacher(

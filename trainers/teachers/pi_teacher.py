@@ -42,7 +42,8 @@ class PITeacher:
     changes it. Where there is no PI, q^P is q, to the bit. `base` and `pi` are the two as a
     `Teacher`; asking both for the same trajectories costs one pass. network: loaded with an adapter
     for each source (none for interface `prompt`). keep: keys and values of the trajectories that
-    were asked for last, for `continuations`. Source: CHOP Eq. 14.
+    were asked for last, for `continuations`. adapted: who runs the rows, where it is another
+    process. Source: CHOP Eq. 14.
     """
 
     def __init__(
@@ -55,11 +56,12 @@ class PITeacher:
         composition: Composition = Composition.LOGITS,
         cache: Path | None = None,
         keep: bool = False,
+        adapted: AdapterNetwork | None = None,
     ) -> None:
         self.network = network
         self.base = _View(self, "base")
         self.pi = _View(self, "pi")
-        self._adapted = AdapterNetwork(network)
+        self._adapted = adapted or AdapterNetwork(network)
         self._contexts = contexts
         self._sources = tuple(sources)
         self._rows = PIRows(network.tokenizer, interface, composition)
