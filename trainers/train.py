@@ -13,7 +13,8 @@ from pathlib import Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train and say where the result is; 2 when something is the user's to mend."""
+    """Train and say where the result is; 2 when something is the user's to mend, 128 and the
+    signal's number when it was asked to stop."""
     options = _parser().parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads its threads
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from trainers.data.errors import DataError
     from trainers.engine.config import TrainSettings
-    from trainers.engine.errors import TrainingError
+    from trainers.engine.errors import StoppedError, TrainingError
     from trainers.engine.load import load_settings
     from trainers.engine.run import plan, train
     from trainers.engine.show import show_plan
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(show_plan(settings, plan(settings)))
             return 0
         folder = train(settings, skip_damaged=options.skip_damaged)
+    except StoppedError as error:
+        print(error, file=sys.stderr, flush=True)
+        return error.status
     except (DataError, ModelError, TrainingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2

@@ -25,5 +25,13 @@ class BusyError(TrainingError, RuntimeError):
     """Another process trains into the same folder."""
 
 
+class StoppedError(TrainingError, RuntimeError):
+    """Somebody asked a training to stop, and it did behind a checkpoint. status: to exit with."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class TeacherError(TrainingError, RuntimeError):
     """A teacher in another process cannot be reached, or does not give what it should."""

@@ -27,7 +27,10 @@ from trainers.teachers.base import Teacher
 from trainers.teachers.local import check_lengths
 from trainers.teachers.make import make_teachers, read_pi
 
-_FREE = {"out", "checkpoints", "device", "sharding"}  # what may change between start and resume
+_FREE: Any = {  # what may change between start and resume
+    **dict.fromkeys(("out", "checkpoints", "device", "sharding"), True),
+    "teacher": {"endpoint", "timeout_s", "attempts", "concurrency", "api_key_env"},
+}
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,16 @@ from trainers.data.packing import Row, make_row, pack
 from trainers.data.trajectories import Trajectory
 from trainers.engine.checkpoints import Checkpoint, CheckpointFolder, join_state, split_state
 from trainers.engine.config import TrainSettings
-from trainers.engine.errors import CheckpointError, DivergedError
+from trainers.engine.errors import CheckpointError, DivergedError, StoppedError
 from trainers.engine.guards import DivergenceGuard
+from trainers.engine.interrupts import stop_requests
 from trainers.engine.journal import Journal
 from trainers.engine.networks import Network
 from trainers.engine.optimiser import learning_rate, make_optimiser, moments, set_moments
 from trainers.engine.ranks import Ranks, like, whole
 from trainers.methods.base import Role, RowWork
 from trainers.segments.prefixes import keeping_prefix
-from trainers.teachers.base import Teacher
+from trainers.teachers.base import Fetching, Teacher
 
 Observations = dict[str, dict[str, np.typing.NDArray[np.float64]]]
 
@@ -71,20 +72,27 @@ class Trainer:
     def run(self, *, skip_damaged: bool = False) -> None:
         """Train to the last step.
 
-        Raises DivergedError when the guard stops it, CheckpointError when a checkpoint cannot be
-        written or is damaged.
+        Raises DivergedError when the guard stops it, StoppedError when a signal does, and
+        CheckpointError when a checkpoint cannot be written or is damaged.
         """
         start = self._resume(skip_damaged=skip_damaged)
         self._method.begin(self._settings.out, start, first=self._first)
         steps, every = self._settings.optimiser.steps, self._settings.checkpoints.every
         journal = Journal(self._settings.out, start=start, steps=steps) if self._first else None
-        with journal or nullcontext():
+        with journal or nullcontext(), stop_requests() as request:
             for step in range(start, steps):
                 numbers = self.step(step)
                 if journal is not None:
                     journal.step(step + 1, numbers)
-                if (step + 1) % every == 0 or step + 1 == steps:
+                asked = [one for one in self._ranks.gather(request.by) if one is not None]
+                if (step + 1) % every == 0 or step + 1 == steps or asked:
                     self._save(step + 1)
+                if asked and step + 1 < steps:
+                    raise StoppedError(
+                        f"stopped by {asked[0].name} after step {step + 1} of {steps}; its "
+                        f"checkpoint is in {self._settings.out}, and the same command continues",
+                        128 + asked[0],
+                    )
 
     def step(self, step: int) -> dict[str, float]:
         """One update, counted from 0; its metrics. Raises DivergedError without updating."""
@@ -98,7 +106,11 @@ class Trainer:
         sums: defaultdict[str, float] = defaultdict(float)
         observed: Observations = {}
         self._optimiser.zero_grad()
-        for (number, trajectories), weight in self._ranks.share(rows):
+        mine = list(self._ranks.share(rows))
+        for teacher in self._teachers.values():
+            if isinstance(teacher, Fetching):
+                teacher.fetch([one for (_, row_of), _ in mine for one in row_of])
+        for (number, trajectories), weight in mine:
             row = make_row(trajectories).to(self._ranks.device)
             found = self._row(row, step, number)
             torch.autograd.backward(found["loss"].sum() * (weight * scale))

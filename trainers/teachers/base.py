@@ -1,7 +1,7 @@
 """What a teacher is to a training step."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from trainers.data.trajectories import Trajectory
 from trainers.losses.chunked import Source
@@ -54,4 +54,13 @@ class Teacher(Protocol):
         No gradient reaches them. Each trajectory's are the same whatever others it is
         asked for with, to the bit, so that a resumed training repeats what it did.
         """
+        ...
+
+
+@runtime_checkable
+class Fetching(Protocol):
+    """A teacher that is faster when it is asked for much at once."""
+
+    def fetch(self, trajectories: Sequence[Trajectory]) -> None:
+        """Get ready what `project` will be asked for, a few trajectories at a time."""
         ...
