@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--segment-length", type=int, help="tokens (64)")
     parser.add_argument("--returns", type=Path, help="outcomes of the teacher's rollouts")
     parser.add_argument("--outcomes", type=Path, help="outcomes of resets")
+    parser.add_argument("--baseline", type=Path, help="another student's diagnosis")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--dry-run", action="store_true", help="say what it would do")
     return parser

@@ -42,6 +42,10 @@ def diagnose(
     outcomes: Annotated[
         Path | None, typer.Option(help="What resets.jsonl came to (Parquet).")
     ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(help="Another student's diagnosis: adds the gains on it, by decile of ρ."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would do, and stop.")
@@ -54,6 +58,7 @@ def diagnose(
       harness diagnose opd.yaml --out diagnosis --limit 50 --dry-run
       harness diagnose trained/chop --out diagnosis --rollouts 64 --anchors 4
       harness diagnose opd.yaml --out diagnosis --returns graded.parquet
+      harness diagnose trained/chop --out diagnosis --baseline diagnosis-opd
     """
     if find_spec("torch") is None:
         raise typer.BadParameter("a diagnosis needs torch: pip install 'swe-harness[train]'")
@@ -68,6 +73,7 @@ def diagnose(
         "--segment-length": segment_length,
         "--returns": returns,
         "--outcomes": outcomes,
+        "--baseline": baseline,
         "--seed": seed,
     }
     for name, value in options.items():

@@ -30,7 +30,7 @@ _PARTS = (
         "ρ = exp(−λ1·H(q) − λ2·TV(q, p)) of every state that the student visited. A decile holds "
         "a tenth of the states, the least reliable first; the outcome of a state is that of its "
         "attempt.",
-        ("reliability", "deciles"),
+        ("reliability", "deciles", "gains"),
         {
             "deciles": "Means by decile of ρ, with 95 % intervals over instances.",
             "rho": "How many states have which ρ.",

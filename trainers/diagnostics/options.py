@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from harness.records.base import Record
 
@@ -23,4 +23,12 @@ class DiagnosisOptions(Record):
     boundary: float = Field(0.32, description="α*: below it, token supervision is taken to fail.")
     returns: Path | None = Field(None, description="Outcomes of the teacher's rollouts (Parquet).")
     outcomes: Path | None = Field(None, description="Outcomes of resets (Parquet).")
+    baseline: Path | None = Field(None, description="The folder of another student's diagnosis.")
     seed: int = Field(0, ge=0)
+
+    @field_validator("rollouts")
+    @classmethod
+    def _several(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("one rollout has no α: give 0, or 2 and more")
+        return value

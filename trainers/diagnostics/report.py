@@ -11,6 +11,7 @@ from trainers.data.errors import DataError
 from trainers.data.trajectories import Trajectory
 from trainers.diagnostics.alignment import reference_states
 from trainers.diagnostics.files import write_reference_states, write_resets
+from trainers.diagnostics.gains import Visited
 from trainers.diagnostics.intervals import bootstrap_mean
 from trainers.diagnostics.ledger import cells_of_ledger, routing_by_step
 from trainers.diagnostics.options import DiagnosisOptions
@@ -33,7 +34,12 @@ from trainers.diagnostics.summary import (
     reliability_of,
     route,
 )
-from trainers.diagnostics.summary_models import pi_figures, reset_figures, segment_figures
+from trainers.diagnostics.summary_models import (
+    gain_rows,
+    pi_figures,
+    reset_figures,
+    segment_figures,
+)
 from trainers.diagnostics.table import States, join_states, write_states
 
 NOISE = 1e-3  # TV between two passes of one teacher, where the method does not say
@@ -128,6 +134,9 @@ def _figures(
     figures |= segments.figures
     found.missing |= segments.missing
     _ledger(subject, scope, found)
+    if options.baseline is not None:
+        mine = Visited(states.numbers["rho"], states.numbers["outcome"], states.instance)
+        found.figures["gains"] = gain_rows(mine, options.baseline / "states.parquet", score)
     return found
 
 

@@ -104,7 +104,7 @@ def measure_all(subject: Subject, scope: Scope, options: DiagnosisOptions, out: 
         "student": bench.student.sha256,
         **{role.value: teacher.model.sha256 for role, teacher in bench.teachers.items()},
     }
-    dials = options.model_dump(mode="json", exclude={"limit", "returns", "outcomes"})
+    dials = options.model_dump(mode="json", exclude={"limit", "returns", "outcomes", "baseline"})
     pi = _pi_facts(subject.settings)
     found: dict[int, list[Part]] = {}
     for step in subject.steps:

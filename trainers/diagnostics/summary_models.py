@@ -1,17 +1,37 @@
-"""Figures of PI sources, of segments, and of resets; see `summary`."""
+"""Figures of gains, of PI sources, of segments, and of resets; see `summary`."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from trainers.diagnostics.embeddings import effective_rank, fit_distortion, singular_values
+from trainers.diagnostics.gains import Visited, decile_gains, read_visited
 from trainers.diagnostics.intervals import Indices, Number, bootstrap, bootstrap_mean, jackknife
 from trainers.diagnostics.parts import Part
 from trainers.diagnostics.resets import Effects
-from trainers.diagnostics.summary import Figures, figure, mean, quantile
+from trainers.diagnostics.summary import Figures, Score, figure, mean, quantile
 from trainers.diagnostics.table import States
+
+
+def gain_rows(student: Visited, path: Path, score: Score) -> list[dict[str, Any]]:
+    """Gains on the student whose states a file has, by ρ as it is here. Raises DataError."""
+    entropy, tv, outcome, names = read_visited(path)
+    rho = score(torch.from_numpy(entropy), torch.from_numpy(tv)).numpy()
+    return [
+        {
+            "decile": row["decile"],
+            "states": row["n"],
+            "baseline's states": row["baseline_n"],
+            "outcome": row["outcome"],
+            "baseline's outcome": row["baseline"],
+            "gain": figure(row["gain"], None),
+        }
+        for row in decile_gains(student, Visited(rho, outcome, names))
+    ]
 
 
 def pi_figures(states: States, sources: Sequence[str]) -> dict[str, Any]:

@@ -36,8 +36,7 @@ def test_deciles_part_the_states_evenly() -> None:
     assert decile_of(SCORE).tolist() == [number // 10 for number in range(100)]
     # equal scores stay together
     tied = np.array([0.0] * 50 + [1.0] * 50)
-    assert set(decile_of(tied)[:50]) != set(decile_of(tied)[50:])
-    assert len(set(decile_of(tied))) == 2
+    assert decile_of(tied).tolist() == [0] * 50 + [5] * 50
     assert decile_of(np.empty(0)).tolist() == []
 
 
@@ -78,8 +77,8 @@ def test_contradictions_are_counted() -> None:
 
 
 def test_gate_error_adds_both_sides() -> None:
-    alpha = np.array([0.1, 0.2, 0.3, 0.3, 0.9, 0.8, np.nan])
-    trusted = np.array([True, False, False, False, True, False, True])
-    found = gate_error(trusted, alpha, 0.5, list("abcdefg"))
-    assert found["value"] == pytest.approx(1 / 4 + 1 / 2)
-    assert gate_error(trusted, alpha, 0.05, list("abcdefg"))["value"] is None
+    alpha = np.array([0.1, 0.2, 0.3, 0.3, 0.9, 0.8, 0.5, np.nan])
+    trusted = np.array([True, False, False, False, True, False, False, True])
+    found = gate_error(trusted, alpha, 0.5, list("abcdefgh"))
+    assert found["value"] == pytest.approx(1 / 4 + 2 / 3)
+    assert gate_error(trusted, alpha, 0.05, list("abcdefgh"))["value"] is None

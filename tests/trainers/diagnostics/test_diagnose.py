@@ -228,12 +228,14 @@ def test_resets_are_listed_and_their_outcomes_taken_up(
         for one in lines
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "outcomes.parquet")
-    arguments = [str(trained.folder), "--out", str(tmp_path / "out"), "--outcomes"]
+    arguments = [str(trained.folder), "--out", str(tmp_path / "out")]
+    arguments += ["--baseline", str(diagnosis), "--outcomes"]
     assert main([*arguments, str(tmp_path / "outcomes.parquet")]) == 0
     figures = _json(tmp_path / "out")
     low, high = figures["resets"]
     assert (_value(low["difference"]), _value(high["difference"])) == (1, 0)
     assert _value(figures["reset_contrast"]["difference, low less high"]) == 1
+    assert [_value(row["gain"]) for row in figures["gains"]] == [0] * 10
     states = [
         json.loads(x) for x in (diagnosis / "reference_states.jsonl").read_text().splitlines()
     ]
@@ -288,6 +290,7 @@ def test_mistakes_are_one_line(
             [folder, "--outcomes", str(tmp_path / "outcomes.parquet")],
             f"{tmp_path}/outcomes.parquet: arm 'nobody'",
         ),
+        ([folder, "--rollouts", "1"], "--rollouts: Value error, one rollout has no α"),
         ([folder, "--returns", "nowhere"], "nowhere: not a readable Parquet file"),
     ):
         assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
