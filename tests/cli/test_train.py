@@ -20,6 +20,7 @@ METHODS = (
     "top-k-lsm",
     "grpo",
     "opsd",
+    "chop",
     "adapters",
 )
 app = typer.Typer()

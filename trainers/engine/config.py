@@ -261,6 +261,11 @@ class TrainSettings(Record):
                 )
         if Role.PI_TEACHER in self.method.roles:
             self._check_pi()
+        if self.sharding == "fsdp" and self.method.keeps_prefix:
+            raise ValueError(
+                f"method {self.method.name} samples from the student in every step, which needs "
+                "whole weights: sharding: none (or granularity: token)"
+            )
         runs = self.data.student_runs + self.data.teacher_runs
         if self.method.name == "adapters" and (runs or not self.data.triples):
             raise ValueError("method adapters trains on data.triples, and on nothing else")

@@ -184,6 +184,14 @@ def test_the_ledger_keeps_anchors_and_a_sample(
     assert load_file(out / "checkpoints" / "step-000005" / "tensors.safetensors")
 
 
+def test_segments_need_whole_weights(models: dict[str, Path], run: Path, tmp_path: Path) -> None:
+    sharded = chop(tmp_path / "a", models, run, sharding="fsdp")
+    with pytest.raises(ValueError, match="method chop samples from the student in every step"):
+        validated(sharded)
+    sharded["method"]["granularity"] = "token"
+    assert validated(sharded).sharding == "fsdp"
+
+
 def forked(values: dict[str, Any], rank: int = 0, world: int = 1, port: int = 0) -> int:
     """Train in a child of this process, as one rank of several; its id."""
     child = os.fork()
