@@ -136,7 +136,8 @@ def _end(one: _Running, used: resource.struct_rusage, state: State) -> Done:
     code = one.process.returncode
     if code or missing:
         what = f"ended with {code}" if code else f"did not make {missing[0]}"
-        tail = log.read_text(encoding="utf-8", errors="replace")[-_TAIL:].strip()
+        whole = log.read_text(encoding="utf-8", errors="replace")
+        tail = whole[whole.rfind("\n$ ") + 1 :][-_TAIL:].strip()  # of this start alone
         raise PipelineError(
             f"{job.name} {what}; mend it, and the same command goes on. {log} ends in:\n{tail}"
         )

@@ -121,6 +121,11 @@ def test_a_failing_job_names_its_log_and_the_next_run_goes_on(tmp_path: Path) ->
         PipelineError, match=r"(?s)score-opd ended with 1.*logs/score-opd.log.*no disk"
     ):
         run(path)
+    data["stages"][2]["run"] = ["python", "-c", "raise SystemExit('no memory left')"]
+    path.write_text(yaml.safe_dump(data))
+    with pytest.raises(PipelineError, match="no memory left") as error:
+        run(path)
+    assert "no disk" not in str(error.value)
     out = run(manifest(tmp_path))
     assert runs_of(out, "data") == 1
     assert (out / "chop.score").exists()

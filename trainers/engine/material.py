@@ -16,7 +16,7 @@ from trainers.engine.config import TrainSettings
 from trainers.methods.adapters import Adapters
 from trainers.serving.models import resolve_model
 
-_CLOSE = 0.01  # of the share of triples without PI: one row of a hundred
+_CLOSE = 0.01  # of the share of triples without PI; of few triples, one more or less
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _check_triples(settings: TrainSettings, method: Adapters, data: Triples) -> 
             "method.union"
         )
     wanted = method.empty_share
-    if wanted is not None and abs(data.empty_share - wanted) > _CLOSE:
+    if wanted is not None and abs(data.empty_share - wanted) > max(_CLOSE, 1 / data.rows):
         raise DataError(
             f"{given}: {data.empty_share:.1%} of the triples have no PI, not {wanted:.0%}: make "
             f"them with `--empty-share {wanted}`, or set method.empty_share (null: any share)"
