@@ -17,7 +17,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,15 +70,12 @@ def mean_loss(form: str, loss: str, pairs: Sequence[Projection], chunk: int) -> 
             "loss"
         ].mean()
     if form == "trl":
-        from trl.experimental.gkd.gkd_trainer import GKDTrainer
-
+        trl: Any = import_module("trl.experimental.gkd.gkd_trainer")
         logits = [each.logits(each.hidden)[None] for each in pairs]
         labels = torch.zeros(1, len(student.hidden), dtype=torch.long)
-        found: Tensor = GKDTrainer.generalized_jsd_loss(*logits, labels=labels, beta=beta)
+        found: Tensor = trl.GKDTrainer.generalized_jsd_loss(*logits, labels=labels, beta=beta)
         return found
-    from liger_kernel.chunked_loss import LigerFusedLinearJSDLoss
-
-    liger = LigerFusedLinearJSDLoss(
+    liger = import_module("liger_kernel.chunked_loss").LigerFusedLinearJSDLoss(
         weight_hard_loss=0.0, weight_soft_loss=1.0, beta=beta, compiled=False, chunk_size=chunk
     )
     labels = torch.zeros(len(student.hidden), dtype=torch.long)
