@@ -33,6 +33,10 @@ def test_states_come_from_both_ends_and_many_instances() -> None:
     assert max(one.rho for one in low) <= ranked[23]
     assert min(one.rho for one in high) >= ranked[-24]
     assert len({one.instance for one in low}) == 6
+    for count in (7, 8, 12):  # every instance once before any comes twice
+        more = [one.state.instance for one in choose_resets(states, count) if one.group == "low"]
+        there = len({one.instance for one in states if one.rho <= ranked[23]})
+        assert len(set(more)) == min(count, there)
     assert choose_resets(states[::-1], 6) == chosen
     assert choose_resets(states, 6, seed=1) != chosen
 
