@@ -106,8 +106,7 @@ def test_the_interfaces(base: Path, adapters: dict[str, Path]) -> None:
     some, adapter = {name: adapters[name]}, adapters[name]
 
     def found(interface: Interface, text: str = TEXTS[name]) -> Tensor:
-        with_adapters = {} if interface is Interface.PROMPT else some
-        teacher = pi_teacher(base, with_adapters, {name: text}, interface=interface)
+        teacher = pi_teacher(base, some, {name: text}, interface=interface)
         return logits(teacher, one)[1]
 
     close(found(Interface.CONTEXT), separate(base, adapter, one, blocked(TEXTS[name])))
@@ -163,7 +162,7 @@ def test_one_pass_gives_both_and_the_cache_none(
     again = pi_teacher(base, adapters, TEXTS, cache=tmp_path)
     monkeypatch.setattr(again._adapted, "read", None)
     assert all(torch.equal(a, b) for a, b in zip(logits(again, one), (q, q_pi), strict=True))
-    other = pi_teacher(base, adapters, TEXTS | {"gold_patch": "z"}, cache=tmp_path)
+    other = pi_teacher(base, adapters, TEXTS | {"gold_patch": "- y\n+ x"}, cache=tmp_path)
     assert not torch.equal(logits(other, one)[1], q_pi), "other PI is other content"
     monkeypatch.setattr(module, "BATCH_TOKENS", 30)
     alone = logits(pi_teacher(base, adapters, TEXTS), one)
