@@ -10,9 +10,10 @@ from pydantic import Field
 from harness.datagen.bugs import SUITE_FILE, AuthoredSuite, AuthoringError, load_record
 from harness.datagen.edit_bugs import candidates, source_files
 from harness.datagen.edit_bugs_package import PackageEdits, PackageYield
-from harness.datagen.edit_bugs_rows import make_edit_row
+from harness.datagen.edit_bugs_rows import EditBug, make_edit_row
 from harness.datagen.edit_bugs_trial import unpack_tree
 from harness.datagen.suite import Recipes, recipe_of, write_suite
+from harness.records import Instance
 from harness.sandboxes.base import SandboxProvider
 
 Progress = Callable[[str], None]
@@ -70,15 +71,15 @@ def build_edit_suite(
         )
         return package.build(provider, most if limit is None else min(limit, most))
 
+    def row(bug: EditBug) -> Instance:
+        recipe = recipe_of(bug.repo, recipes)
+        return make_edit_row(bug, recipe, cache, created_at=suite.created_at)
+
     with ThreadPoolExecutor(workers) as pool:
         results = list(pool.map(work, chosen))
-    rows = []
-    for result in results:
-        on_progress(f"{result.repo}: writing {len(result.bugs)} rows")
-        recipe = recipe_of(result.repo, recipes)
-        rows += [
-            make_edit_row(bug, recipe, cache, created_at=suite.created_at) for bug in result.bugs
-        ]
+        bugs = [bug for result in results for bug in result.bugs]
+        on_progress(f"writing {len(bugs)} rows")
+        rows = list(pool.map(row, bugs))
     write_suite(folder, suite, rows, recipes, compress=True)
     return results
 
