@@ -7,6 +7,7 @@ import typer
 from harness import __version__
 from harness.cli import (
     datagen,
+    diagnose,
     doctor,
     environments,
     evaluate,
@@ -35,6 +36,7 @@ app.command("report")(report.report)
 app.command("compare")(scores.compare)
 app.command("plan")(scores.plan)
 app.command("train")(train.train)
+app.command("diagnose")(diagnose.diagnose)
 app.command("pipeline")(pipeline.pipeline)
 app.command("experiment")(experiment.experiment)
 app.command("doctor")(doctor.doctor)
