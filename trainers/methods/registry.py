@@ -16,6 +16,15 @@ from trainers.methods.sft import SFT
 from trainers.methods.top_k_lsm import TopKLSM
 
 AnyMethod = Annotated[
-    SFT | SequenceKD | SampledTokenOPD | ReverseKLOPD | GKD | TopKLSM | GRPO | CHOP | OPSD | Adapters,
+    SFT
+    | SequenceKD
+    | SampledTokenOPD
+    | ReverseKLOPD
+    | GKD
+    | TopKLSM
+    | GRPO
+    | CHOP
+    | OPSD
+    | Adapters,
     Field(discriminator="name"),
 ]
