@@ -3,16 +3,24 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 from harness.datagen.triples_gate import TriplesError
 from harness.records import Instance, RunFolder, find_runs
 
 
 def named_runs(paths: list[Path]) -> dict[str, RunFolder]:
-    """The runs below some folders, by name. Raises TriplesError for two of one name."""
+    """The runs below some folders, by the ids of their configurations, as trainers name them.
+
+    Raises TriplesError for two of one id, and for a run without a readable configuration.
+    """
     named: dict[str, RunFolder] = {}
     for path in paths:
         for run in find_runs(path):
-            name = run.root.resolve().name
+            try:
+                name = str(yaml.safe_load(run.config.read_text(encoding="utf-8"))["id"])
+            except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+                raise TriplesError(f"{run.config}: not a run's configuration ({error!r})") from None
             if name in named:
                 raise TriplesError(f"two runs are named {name}: {named[name].root}, {run.root}")
             named[name] = run

@@ -92,7 +92,7 @@ def write_attempt(folder: Path, turns: Sequence[Turn]) -> Path:
 def write_run(folder: Path, attempts: Sequence[tuple[Instance, int, Sequence[Turn]]]) -> Path:
     """A run folder with attempts: instance, seed, turns."""
     folder.mkdir(parents=True)
-    (folder / "run.yaml").write_text("name: test\n")
+    (folder / "run.yaml").write_text(f"id: {folder.name}\n")
     (folder / "lock.json").write_text("{}")
     instances = {one.instance_id: one for one, _, _ in attempts}
     lines = (one.model_dump_json() + "\n" for one in instances.values())
