@@ -12,9 +12,13 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from harness.records.cache import cache_root
 from trainers.engine.config import DType, FrozenSettings, StudentSettings, TrainSettings
 from trainers.engine.networks import lora_config
+from trainers.methods.base import Role
 from trainers.serving.models import resolve_model
 
 _BYTES: dict[DType, int] = {"float32": 4, "bfloat16": 2}
+_LIBRARIES = (
+    3 * 2**28
+)  # Python, torch, transformers and peft, imported and at work: 0.7 to 0.75 GiB
 _LIVE = 16  # tensors (T, D) and (T, intermediate) that one layer keeps for its backward pass
 _LOGITS = 8  # tensors (C, V) in float32 that a method's forward and backward pass hold
 
@@ -41,10 +45,10 @@ def estimate_memory(settings: TrainSettings, longest_row: int) -> MemoryEstimate
     parameters, trained = _parameters(student, settings.student)
     size = _BYTES[settings.student.dtype]
     full = settings.student.adapter is None
-    row = longest_row * size
-    layer = row * _LIVE * (config.hidden_size + wide) // 2
-    kept = layers * row * config.hidden_size
+    layer = longest_row * 4 * _LIVE * (config.hidden_size + wide) // 2  # norms are in float32
+    kept = layers * longest_row * size * config.hidden_size
     parts = {
+        "libraries": _LIBRARIES,
         "student's weights": trained * 4 + (0 if full else (parameters - trained) * size),
         "gradients": trained * 4,
         "optimiser": trained * 8,
@@ -53,8 +57,12 @@ def estimate_memory(settings: TrainSettings, longest_row: int) -> MemoryEstimate
         else layers * layer,
         "logits of a chunk": _LOGITS * 4 * config.vocab_size * settings.batch.chunk,
     }
-    for role in settings.method.roles:
-        frozen = settings.frozen(role)
+    if full:  # the output embedding's gradient, and the same scaled
+        parts["gradients"] += 2 * 4 * config.vocab_size * config.hidden_size
+    asked = {role: settings.frozen(role) for role in settings.method.roles}
+    if Role.PI_TEACHER in asked:
+        asked.pop(Role.TEACHER, None)  # one model is both
+    for role, frozen in asked.items():
         if isinstance(frozen, FrozenSettings):
             other = _skeleton(frozen.model)
             weights = sum(each.numel() for each in other.parameters())

@@ -73,6 +73,13 @@ def test_ids_beyond_the_vocabulary_take_their_mass_along() -> None:
     )
 
 
+def test_the_tail_is_not_what_is_known_beyond_the_vocabulary() -> None:
+    log_probs = torch.tensor([[0.5, 0.3]]).log()
+    found = known_log_probs(torch.tensor([[0, 11]]), log_probs, 9)
+    torch.testing.assert_close(found.tail, torch.tensor([0.2]))
+    torch.testing.assert_close(dense(found).exp().sum(-1), torch.tensor([0.7]))
+
+
 def test_known_log_probs_stand_beside_a_projection() -> None:
     hidden = torch.randn(TOKENS, 5, dtype=torch.float64).requires_grad_()
     head = torch.randn(VOCABULARY, 5, dtype=torch.float64)
