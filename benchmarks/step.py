@@ -91,14 +91,15 @@ def write_adapter(folder: Path, base: Path, source: str) -> Path:
     return folder
 
 
-def trajectory(tokens: int, vocabulary: int) -> Trajectory:
+def trajectory(number: int, tokens: int, vocabulary: int) -> Trajectory:
     """Turns of `TURN` tokens, the second half of each sampled."""
-    ids = np.random.default_rng(0).integers(0, min(256, vocabulary), tokens).astype(np.int32)
+    ids = np.random.default_rng(number).integers(0, min(256, vocabulary), tokens).astype(np.int32)
     turns = tuple(
         Turn(end - TURN // 2, end, 1.0, 1.0, number)
         for number, end in enumerate(range(TURN, tokens + 1, TURN), 1)
     )
-    return Trajectory("run/i/0#0", "i", "student", ids, turns, np.zeros(tokens, np.float32), 1)
+    log_probs = np.zeros(tokens, np.float32)
+    return Trajectory(f"run/i/{number}#0", "i", "student", ids, turns, log_probs, 1)
 
 
 class Bench:
@@ -111,14 +112,19 @@ class Bench:
         self.student = write_model(folder / "student", 0, options.hidden, *size)
         self.teacher = write_model(folder / "teacher", 1, options.teacher_hidden, *size)
         self.adapters = {name: write_adapter(folder / name, self.teacher, name) for name in SOURCES}
-        self.trajectory = trajectory(options.tokens, options.vocabulary)
+        self.trajectories = [  # one a step: a teacher may remember what it was asked last
+            trajectory(number, options.tokens, options.vocabulary)
+            for number in range(options.repetitions + 1)
+        ]
         columns: dict[str, list[Any]] = {name: [] for name in ("run", "instance_id", "seed")}
         columns |= {"turn": [], "source": [], "text": []}
-        for turn in self.trajectory.turns:
-            for source in SOURCES:
-                row = ("run", "i", 0, turn.number, source, f"{source}: " + "x" * options.pi_tokens)
-                for name, value in zip(columns, row, strict=True):
-                    columns[name].append(value)
+        for number, one in enumerate(self.trajectories):
+            for turn in one.turns:
+                for source in SOURCES:
+                    text = f"{source}: " + "x" * options.pi_tokens
+                    row = ("run", "i", number, turn.number, source, text)
+                    for name, value in zip(columns, row, strict=True):
+                        columns[name].append(value)
         self.contexts = folder / "contexts.parquet"
         pq.write_table(pa.table(columns), self.contexts)
 
@@ -149,11 +155,11 @@ class Bench:
     def trainer(self, method: dict[str, Any], sources: tuple[str, ...] = ()) -> Trainer:
         """A trainer that is ready for its first step."""
         settings = self.settings(method, sources)
-        trajectories = settings.method.prepare([self.trajectory])
+        trajectories = settings.method.prepare(self.trajectories)
         settings.method.begin(self.folder / method["name"], 0, first=True)
         torch.manual_seed(0)
         student = load_student(settings.student, CPU)
-        cursor = Cursor(1, 0, student_share=1.0, seed=0)
+        cursor = Cursor(len(trajectories), 0, student_share=1.0, seed=0)
         teachers = make_teachers(settings, CPU)
         return Trainer(settings, student, teachers, trajectories, cursor, Ranks(0, 1, CPU))
 
@@ -172,15 +178,16 @@ class Bench:
             generalized_jsd_loss=GKDTrainer.generalized_jsd_loss,
             beta=1.0,
         )
-        ids = torch.from_numpy(self.trajectory.ids).long()[None]
-        labels = torch.full_like(ids, -100)
-        at = torch.from_numpy(self.trajectory.positions)
-        labels[0, at] = ids[0, at]
-        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
         trained = [each for each in student.parameters() if each.requires_grad]
         optimiser = torch.optim.AdamW(trained, lr=1e-5)
 
-        def step(_: int) -> None:
+        def step(number: int) -> None:
+            one = self.trajectories[number]
+            ids = torch.from_numpy(one.ids).long()[None]
+            labels = torch.full_like(ids, -100)
+            at = torch.from_numpy(one.positions)
+            labels[0, at] = ids[0, at]
+            inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
             optimiser.zero_grad()
             loss = GKDTrainer.compute_loss(parts, student.causal, inputs)  # type: ignore
             torch.autograd.backward(loss)
