@@ -2,6 +2,7 @@
 tests that fail with it."""
 
 import random
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -80,7 +81,7 @@ def make_bug(
         operator=edit.operator,
         problem_statement=statement(
             exception=exception,
-            message=message,
+            message=_without_names(message, tried.failed),
             called=called_functions(texts.test_file(place[0]), place[1], line, texts.functions),
             path=edit.path,
             functions=edit.functions,
@@ -113,6 +114,12 @@ def _test_patch(failed: Sequence[str], survey: Survey, texts: PackageTexts) -> s
         for path in sorted(firsts)
         for text in [texts.test_file(path)]
     )
+
+
+def _without_names(message: str, tests: Sequence[str]) -> str:
+    """A message that names none of the hidden tests' functions, as in `test_it.<locals>.f`."""
+    names = {name.partition("[")[0].rpartition("::")[2] for name in tests}
+    return re.sub("|".join(rf"\b{re.escape(name)}\b" for name in sorted(names)), "…", message)
 
 
 def _named(tests: Sequence[str], seed: str, edit: Edit) -> tuple[str, ...]:

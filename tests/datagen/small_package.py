@@ -88,7 +88,7 @@ def test_drain():
 
 
 def test_guard():
-    assert guard(5) == 1
+    assert guard(5) == 1, test_guard.__name__
 
 
 def test_guard_zero():
