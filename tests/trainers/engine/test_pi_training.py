@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,11 +14,13 @@ from tests.trainers.engine.material import settings, validated, write_model
 from tests.trainers.engine.test_trainer import adapter, metrics, numbers, stopped_after
 from tests.trainers.teachers.pi_material import write_adapter
 from trainers.data.errors import DataError
+from trainers.data.packing import Columns
 from trainers.data.runs import read_runs
 from trainers.engine.errors import MismatchError
 from trainers.engine.run import plan, train
 from trainers.engine.show import show_plan
 from trainers.methods.base import Role
+from trainers.methods.opsd import OPSD
 from trainers.teachers.make import make_teachers
 
 SOURCES = ("call_graph", "gold_patch")
@@ -96,6 +98,13 @@ def test_a_student_may_teach_itself_with_pi_in_its_prompt(
     for one in read_runs([run], "student", max_tokens=500).trajectories:
         (states,) = pair.states([one])
         assert torch.equal(states.base, states.pi) == one.group.endswith("1"), one.name
+
+
+def test_uniform_pi_is_the_reverse_kl_to_the_pi_teacher() -> None:
+    student, teacher = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
+    log_p, log_q = student.log_softmax(-1), teacher.log_softmax(-1)
+    found = OPSD().tokens([student, teacher], cast(Columns, None))["loss"]
+    torch.testing.assert_close(found, (log_p.exp() * (log_p - log_q)).sum(-1))
 
 
 def test_both_roles_are_one_teacher(

@@ -148,7 +148,7 @@ def test_one_pass_gives_both_and_the_cache_none(
     base: Path, adapters: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = trajectory()
-    teacher = pi_teacher(base, adapters, TEXTS, cache=tmp_path)
+    teacher = pi_teacher(base, adapters, TEXTS)
     passes: list[int] = []
     original = teacher._adapted.read
 
@@ -159,6 +159,7 @@ def test_one_pass_gives_both_and_the_cache_none(
     monkeypatch.setattr(teacher._adapted, "read", read)
     q, q_pi = logits(teacher, one)
     assert passes == [4], "one batch of the base and three sources"
+    logits(pi_teacher(base, adapters, TEXTS, cache=tmp_path), one)
     again = pi_teacher(base, adapters, TEXTS, cache=tmp_path)
     monkeypatch.setattr(again._adapted, "read", None)
     assert all(torch.equal(a, b) for a, b in zip(logits(again, one), (q, q_pi), strict=True))
