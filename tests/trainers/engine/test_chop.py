@@ -208,6 +208,7 @@ def forked(values: dict[str, Any], rank: int = 0, world: int = 1, port: int = 0)
     return child
 
 
+@pytest.mark.slow
 def test_two_processes_and_a_killed_one_give_what_one_gives(
     models: dict[str, Path], run: Path, tmp_path: Path
 ) -> None:

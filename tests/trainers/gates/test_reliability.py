@@ -34,7 +34,9 @@ def test_rho_is_one_only_for_a_certain_teacher_that_the_student_matches(
     entropy: float, tv: float
 ) -> None:
     value = rho(Reliability(0.5, 2.0), entropy, tv)
-    assert (value == 1) == (0.5 * entropy + 2.0 * tv < 1e-16)
+    doubt = 0.5 * entropy + 2.0 * tv
+    assert value == 1 if doubt == 0 else value <= 1
+    assert value < 1 or doubt < 2e-16, "below, exp(-x) rounds to 1"
 
 
 def test_calibration_finds_the_weights_that_made_the_reference() -> None:
