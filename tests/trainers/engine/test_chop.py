@@ -99,7 +99,7 @@ def test_all_cells_and_a_continuation_to_the_bit(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     whole = {"ledger": {"states_per_trajectory": None}}
-    student = {"model": str(models["student"]), "dtype": "float32"}
+    student: dict[str, Any] = {"model": str(models["student"]), "dtype": "float32"}
     student |= {"adapter": {"rank": 2, "alpha": 4, "dropout": 0.2}}
     straight = chop(tmp_path / "straight", models, run, whole, student=student)
     train(validated(straight))

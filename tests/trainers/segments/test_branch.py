@@ -14,7 +14,9 @@ from trainers.engine.errors import MismatchError
 from trainers.engine.networks import Network
 from trainers.methods.base import Role, RowWork
 from trainers.methods.chop_settings import SegmentSettings
+from trainers.segments import branch as module
 from trainers.segments.branch import SegmentBranch
+from trainers.segments.continuation import sample
 from trainers.segments.prefixes import keeping_prefix
 from trainers.segments.sampling import Place, Segments
 from trainers.segments.score_gradient import segment_weights
@@ -61,6 +63,11 @@ def untrusted(*numbers: int) -> Tensor:
     return trusted
 
 
+def copy(gradient: Tensor | None) -> Tensor:
+    assert gradient is not None
+    return gradient.clone()
+
+
 def test_each_anchor_has_the_teacher_that_its_gate_chose(tmp_path: Path) -> None:
     active = torch.zeros(29, dtype=torch.bool)
     active[[2, 5, 20]] = True
@@ -103,30 +110,26 @@ def test_anchors_stand_for_all_untrusted_states(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("checkpointing", [True, False])
-def test_the_gradient_is_that_of_the_weighted_scores(tmp_path: Path, checkpointing: bool) -> None:
+def test_the_gradient_is_that_of_the_weighted_scores(
+    tmp_path: Path, checkpointing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network = student(tmp_path, activation_checkpointing=checkpointing)
     trusted = untrusted(2, 20)
     job = work(network, trusted)
     found = branch(weight=0.5, anchors=1)(job)
     assert network.training
-    (found["loss"].sum() * 3).backward()  # type: ignore[no-untyped-call]
-    joint = {name: each.grad.clone() for name, each in network.named_parameters()}
+    torch.autograd.backward(found["loss"].sum() * 3)
+    joint = {name: copy(each.grad) for name, each in network.named_parameters()}
     network.zero_grad()
     total = torch.zeros(())
-    from trainers.segments import branch as module
-
     drawn: list[Segments] = []
-    original = module.sample
 
     def remember(*arguments: Any) -> Segments:
-        drawn.append(original(*arguments))
+        drawn.append(sample(*arguments))
         return drawn[-1]
 
-    module.sample = remember
-    try:
-        branch()(work(network, trusted))
-    finally:
-        module.sample = original
+    monkeypatch.setattr(module, "sample", remember)
+    branch()(work(network, trusted))
     projections = unit_projections(
         4, 32, torch.Generator().manual_seed(module._seed(job, "projections"))
     )
@@ -152,10 +155,10 @@ def test_the_gradient_is_that_of_the_weighted_scores(tmp_path: Path, checkpointi
         other = torch.stack([run(ids)[1] for ids in theirs])
         weights = segment_weights(other, mine, projections, SegmentSettings().estimator)
         total = total + (weights * torch.stack([log_p for log_p, _ in scored])).sum()
-    (total * 1.5).backward()
+    torch.autograd.backward(total * 1.5)
     assert float(max(each.abs().max() for each in joint.values())) > 1e-3
     for name, each in network.named_parameters():
-        torch.testing.assert_close(joint[name], each.grad, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(joint[name], copy(each.grad), rtol=1e-3, atol=1e-5)
 
 
 def test_switches_change_what_they_say(tmp_path: Path) -> None:
