@@ -9,6 +9,7 @@ are drawn with the paper's shares (30 % untrusted; PI at 14 % of states, with al
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -16,6 +17,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -165,17 +167,15 @@ class Bench:
 
     def gkd(self) -> Callable[[int], None]:
         """A step of TRL's GKD at β = 1, the reverse KL: its own loss, AdamW as ours."""
-        import os
-
         os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
-        from trl.experimental.gkd.gkd_trainer import GKDTrainer
-
+        trl: Any = import_module("trl.experimental.gkd.gkd_trainer")
+        gkd = trl.GKDTrainer
         settings = self.settings({"name": "opd"})
         torch.manual_seed(0)
         student = load_student(settings.student, CPU)
         parts = SimpleNamespace(
             teacher_model=AutoModelForCausalLM.from_pretrained(self.teacher),
-            generalized_jsd_loss=GKDTrainer.generalized_jsd_loss,
+            generalized_jsd_loss=gkd.generalized_jsd_loss,
             beta=1.0,
         )
         trained = [each for each in student.parameters() if each.requires_grad]
@@ -189,7 +189,7 @@ class Bench:
             labels[0, at] = ids[0, at]
             inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
             optimiser.zero_grad()
-            loss = GKDTrainer.compute_loss(parts, student.causal, inputs)  # type: ignore
+            loss = gkd.compute_loss(parts, student.causal, inputs)
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimiser.step()
