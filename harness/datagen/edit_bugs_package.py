@@ -10,7 +10,7 @@ import os
 import tempfile
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -119,31 +119,31 @@ class PackageEdits:
         run: "_Run",
         journal: "_Journal",
     ) -> None:
-        new = []
-        for edit in batch:
-            if run.full:
-                return
-            if tried := journal.get(edit):
-                run.take(edit, tried)
-            else:
-                new.append(edit)
-        if not new or run.full:
-            return
-        by_number = {edit.number: edit for edit in new}
-        began, told, done = time.monotonic(), time.monotonic(), 0
+        known = {edit.number: tried for edit in batch if (tried := journal.get(edit))}
+        by_number = {edit.number: edit for edit in batch}
+        new = [edit for edit in batch if edit.number not in known]
+        waiting = deque(batch)
+        began = told = time.monotonic()
 
-        def take(tried: Tried) -> bool:
-            nonlocal told, done
-            edit = by_number[tried.number]
-            journal.add(edit, tried)
-            run.take(edit, tried)
-            done += 1
-            if time.monotonic() - told > _PROGRESS_SECONDS:
-                told = time.monotonic()
-                self._say(run.progress((told - began) / done))
+        def count() -> bool:
+            """Take what is known, in the order of the batch: the same bugs after any crash."""
+            while waiting and waiting[0].number in known and not run.full:
+                edit = waiting.popleft()
+                run.take(edit, known[edit.number])
             return run.full
 
-        tests.try_edits(survey, new, most=self._most_failing, on_result=take)
+        def take(tried: Tried) -> bool:
+            nonlocal told
+            journal.add(by_number[tried.number], tried)
+            known[tried.number] = tried
+            if time.monotonic() - told > _PROGRESS_SECONDS:
+                told = time.monotonic()
+                done = len(known) - len(batch) + len(new)
+                self._say(run.progress((told - began) / done))
+            return count()
+
+        if not count() and new:
+            tests.try_edits(survey, new, most=self._most_failing, on_result=take)
 
     def _survey(self, tests: PackageTests) -> Survey:
         path = self._folder / "survey.json"

@@ -313,6 +313,9 @@ def try_edits(settings: dict[str, Any]) -> None:
             sys.dont_write_bytecode = True
             recorder = Recorder(set(job["tests"]), settings["most"], places, False)
             code = session(sorted({test.partition("::")[0] for test in job["tests"]}), recorder)
+            for thread in threading.enumerate():  # a process that waits for it does not end
+                if thread is not threading.current_thread() and not thread.daemon:
+                    thread.join()
             return {**recorder.results(), "code": code}
 
         found, why, cpu = in_fork(work, settings["cpu"], settings["seconds"])
