@@ -2,6 +2,7 @@
 
 from harness.agents import AgentConfigError
 from harness.agents.base import EndpointFailure
+from harness.agents.repair.pi import PITextError
 from harness.config import ConfigError
 from harness.datagen.triples_gate import TriplesError
 from harness.environments.errors import ImageError
@@ -34,6 +35,7 @@ USER_ERRORS = (
     LedgerError,
     LockMismatchError,
     NotPairedError,
+    PITextError,
     PipelineError,
     PlanError,
     RecipeError,

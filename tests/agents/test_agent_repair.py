@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from harness.agents import make_agent
+from harness.agents import AgentConfigError, make_agent
 from harness.agents.base import EndpointFailure
+from harness.agents.repair.pi import PITextError
 from harness.records import Budget, Event, Instance, Outcome, StopReason
 from tests.agents.repair_repository import FIXED, SOURCE, make_repair_repository
 from tests.agents.repository import Repository
@@ -182,3 +183,15 @@ def test_it_needs_a_sandbox_and_an_endpoint(repository: Repository, tmp_path: Pa
             emit=lambda event: None,
             logs=tmp_path,
         )
+
+
+def test_pi_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AgentConfigError, match="needs pi_records"):
+        make_agent("repair", {"pi": "given"})
+    path = tmp_path / "pi.jsonl"
+    options = {"pi": "given", "pi_records": path, "pi_source": "gold_patch"}
+    with pytest.raises(PITextError, match="not a file of PI records"):
+        make_agent("repair", options)
+    path.write_text("")
+    with pytest.raises(PITextError, match="source gold_patch: no record"):
+        make_agent("repair", options)

@@ -20,12 +20,15 @@ from harness.datagen.triples_states import expert_states, heavy_calls
 from harness.gateway import Gateway
 from harness.records import Budget, Outcome, StopReason
 from harness.records.repair.text import CHAT_TEMPLATE, CONTROL_TOKENS, END, PAD, PLACE_TOKENS
+from pi_extractors.records import PIRecord, Provenance, SourceName, Tier
 from tests.agents.repair_repository import make_repair_repository
 from tests.agents.repository import Repository
 from tests.trainers.tiny import byte_tokenizer
 from trainers.data.check_calls import check_run
+from trainers.data.contexts import pi_block
 
 STATE = "<issue>TypeError in pad, put: bad operand<funcs> get, box get, pad, clip size<act>"
+PI = "patch clip size<0> <=\nnext clip size"
 CODE = (
     "<code>def clip_size(value, low, high):\nif value <<0> low:\n"
     "return min<1>(value, high) if <2>high else value -<3> 1<4><act>"
@@ -94,8 +97,27 @@ def attempted(
         decoding=Decoding(temperature=1, top_p=1, max_tokens=64),
     )
     run, outcomes = root / "run", {}
+    record = PIRecord(
+        instance_id=repository.instance.instance_id,
+        source=SourceName.GOLD_PATCH,
+        tier=Tier.ORACLE,
+        text=PI,
+        tokens=3,
+        tokenizer="t",
+        budget=9,
+        truncated=False,
+        provenance=Provenance(extractor="t/1"),
+    )
+    (root / "pi.jsonl").write_text(record.model_dump_json() + "\n")
+    given = {"pi": "given", "pi_records": root / "pi.jsonl", "pi_source": "gold_patch"}
+    settings: dict[str, dict[str, object]] = {
+        "gold": {"policy": "gold"},
+        "model": {"policy": "model"},
+        "taught": given,
+        "untaught": {"pi": "empty"},
+    }
     with Gateway(endpoint) as gateway:
-        for policy in ("gold", "model"):
+        for policy, options in settings.items():
             folder = run / "attempts" / policy / "0"
             folder.mkdir(parents=True)
             with (
@@ -103,7 +125,7 @@ def attempted(
                 repository.sandbox() as sandbox,
                 (folder / "events.jsonl").open("w") as events,
             ):
-                outcomes[policy] = make_agent("repair", {"policy": policy}).run(
+                outcomes[policy] = make_agent("repair", options).run(
                     repository.instance,
                     sandbox=sandbox,
                     endpoint=door.endpoint,
@@ -131,6 +153,18 @@ def test_recorded_tokens_are_those_of_the_text_format(attempted: Attempted) -> N
         assert len(call["logprobs"]) == len(call["sampled_ids"])
         assert call["ids_from"] == "endpoint"
     assert check_run(attempted.run, attempted.tokenizer)[1] == []
+
+
+@pytest.mark.parametrize(("policy", "text"), [("taught", PI), ("untaught", "")])
+def test_pi_stands_in_front_as_adapters_are_trained_with_it(
+    attempted: Attempted, policy: str, text: str
+) -> None:
+    tokenizer = attempted.tokenizer
+    state = tokenizer(STATE, add_special_tokens=False)["input_ids"]
+    block = pi_block(tokenizer, text)
+    first, second = attempted.calls(policy)
+    assert first["prompt_ids"] == block + state
+    assert second["prompt_ids"][: len(first["prompt_ids"])] == first["prompt_ids"]
 
 
 def test_the_gold_policy_makes_the_gold_patch_s_edit(attempted: Attempted) -> None:

@@ -1,17 +1,20 @@
 """The smallest agent that mends code: it chooses a function, then an edit of it."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.agents.base import Agent, Emit, Endpoint
 from harness.agents.chat import ChatClient
 from harness.agents.repair.conversation import Conversation, Ended
+from harness.agents.repair.pi import PIFile, pi_block
 from harness.agents.repair.task import RepairTask, RepairTaskError, read_task
 from harness.records import Budget, Event, Instance, Outcome, Record, StopReason
 from harness.records.repair.text import edit_choices, place_choice, second_state
 from harness.sandboxes.base import WORKDIR, Sandbox
+from pi_extractors.records import SourceName
 
 
 class RepairOptions(Record):
@@ -22,6 +25,20 @@ class RepairOptions(Record):
         description="gold: the gold patch's choices are the only ones that the model is given, so "
         "that the calls hold an expert's actions, token by token.",
     )
+    pi: Literal["none", "given", "empty"] = Field(
+        "none",
+        description="given: a block with the instance's PI stands in front of its first state, as "
+        "PI adapters are trained; empty: the block with nothing in it, which tells what an "
+        "adapter does without PI. For teachers alone.",
+    )
+    pi_records: Path | None = Field(None, description="A file of `harness pi extract`.")
+    pi_source: SourceName | None = Field(None, description="Which source of it.")
+
+    @model_validator(mode="after")
+    def _pi_has_a_source(self) -> Self:
+        if self.pi == "given" and (self.pi_records is None or self.pi_source is None):
+            raise ValueError("pi: given needs pi_records (a file) and pi_source")
+        return self
 
 
 class RepairAgent(Agent):
@@ -34,6 +51,13 @@ class RepairAgent(Agent):
 
     def __init__(self, options: RepairOptions) -> None:
         self._options = options
+        self._pi: PIFile | None = None
+        if options.pi == "given" and options.pi_records and options.pi_source:
+            self._pi = PIFile(options.pi_records, options.pi_source)
+
+    def facts(self) -> Mapping[str, str]:
+        """The digest of the PI that it shows."""
+        return {} if self._pi is None else {"pi_sha256": self._pi.sha256}
 
     def run(
         self,
@@ -46,7 +70,8 @@ class RepairAgent(Agent):
         emit: Emit,
         logs: Path,
     ) -> Outcome:
-        """See `Agent.run`. Raises ValueError without a sandbox or an endpoint."""
+        """See `Agent.run`. Raises ValueError without a sandbox, an endpoint, or the PI to show."""
+        block = "" if self._options.pi == "none" else pi_block(self._text(instance))
         if sandbox is None or endpoint is None:
             raise ValueError("the repair agent needs a sandbox and a model endpoint")
         try:
@@ -62,7 +87,7 @@ class RepairAgent(Agent):
         with ChatClient(endpoint) as client:
             talk = Conversation(client, endpoint, budget, emit)
             try:
-                _work(task, talk, sandbox, only)
+                _work(task, talk, sandbox, only, block)
                 patch = sandbox.diff(instance.base_commit)
                 return Outcome(patch=patch, stop_reason=StopReason.FINISHED, usage=talk.usage)
             except Ended as end:
@@ -73,6 +98,9 @@ class RepairAgent(Agent):
             talk.event("note", f"{reason}: {detail}")
         return Outcome(patch="", stop_reason=reason, detail=detail, usage=talk.usage)
 
+    def _text(self, instance: Instance) -> str:
+        return "" if self._pi is None else self._pi.text(instance.instance_id)
+
 
 def _gold_choices(task: RepairTask, instance: Instance) -> tuple[str, str]:
     gold = task.gold(instance.patch)
@@ -81,11 +109,16 @@ def _gold_choices(task: RepairTask, instance: Instance) -> tuple[str, str]:
 
 
 def _work(
-    task: RepairTask, talk: Conversation, sandbox: Sandbox, only: tuple[str | None, str | None]
+    task: RepairTask,
+    talk: Conversation,
+    sandbox: Sandbox,
+    only: tuple[str | None, str | None],
+    block: str,
 ) -> None:
     path = f"{WORKDIR}/{task.statement.path}"
-    talk.event("user", task.first_state)
-    function = task.named(talk.choose(task.first_state, task.names, only[0]))
+    first = block + task.first_state
+    talk.event("user", first)
+    function = task.named(talk.choose(first, task.names, only[0]))
     state = second_state(function)
     talk.acted(
         f"file_editor: view {path} {function.name}",
