@@ -5,6 +5,7 @@ import hashlib
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 from harness.environments.recipe import Recipe, Sdist
 from harness.records import Instance
@@ -58,9 +59,9 @@ def archive(files: dict[str, bytes], top: str = "pkg-1.0") -> bytes:
     return gzip.compress(buffer.getvalue(), mtime=0)
 
 
-def put_in_cache(cache: Path, files: dict[str, bytes] = FILES, **changes: object) -> Recipe:
+def put_in_cache(cache: Path, files: dict[str, bytes] | None = None, **changes: Any) -> Recipe:
     """The recipe of a small distribution, whose archive is in the cache already."""
-    data = archive(files)
+    data = archive(FILES if files is None else files)
     sdist = Sdist(name="pkg", version="1.0", sha256=hashlib.sha256(data).hexdigest())
     path = cache / "sdists" / f"pkg-1.0-{sdist.sha256[:16]}.tar.gz"
     path.parent.mkdir(parents=True, exist_ok=True)

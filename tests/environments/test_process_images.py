@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,7 +98,7 @@ def test_two_builders_at_once_get_the_same_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes", [{"python": "3.9"}, {"apt": ("libfoo",)}, {"sdist": None}], ids=str
 )
-def test_what_only_docker_can_do_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
+def test_what_only_docker_can_do_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(ImageError, match="needs Docker"):
         build_environment(fake.put_in_cache(tmp_path, **changes), tmp_path, must_not_build)
 

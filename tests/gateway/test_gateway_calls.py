@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pyarrow.parquet as pq
@@ -259,7 +260,7 @@ def test_parameters_of_the_run_are_added(tmp_path: Path) -> None:
 
 
 def test_an_answer_s_choices_are_the_agent_s_to_name(tmp_path: Path) -> None:
-    asked = {"structured_outputs": {"choice": ["a", "b"]}, "guided_choice": ["a"]}
+    asked: dict[str, Any] = {"structured_outputs": {"choice": ["a", "b"]}, "guided_choice": ["a"]}
     with attempt(tmp_path, say("a")) as one:
         one.ask(**asked)
         _, [row] = one.end()
