@@ -1,13 +1,17 @@
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.config import ConfigError
+from harness.config.load import parse_yaml
 from harness.pipeline.experiment import Experiment, load_policies, results
 from harness.pipeline.experiment_page import write_experiment
+from harness.pipeline.manifest import expand, load_pipeline
 from harness.records import Verdict
+from harness.suites.manifests import manifests_root
 from tests.reports.report_builder import RunBuilder, make_instances
 
 COUNT = 40
@@ -127,3 +131,13 @@ def test_a_policy_without_runs_is_named(root: Path) -> None:
 def test_names_have_to_be_policies() -> None:
     with pytest.raises(ValueError, match="'SFT' is 0 times among the policies"):
         experiment(baseline="SFT")
+
+
+def test_the_shipped_pipeline_and_its_report_can_be_read() -> None:
+    folder = manifests_root() / "pipelines"
+    jobs = expand(load_pipeline(folder / "embedded.yaml"), folder / "embedded.yaml", Path("out"))
+    made = [str(path) for job in jobs for path in job.makes]
+    report = parse_yaml(folder / "embedded" / "report.yaml", Experiment)
+    for policy in report.policies:
+        assert any(fnmatch(path, f"out/{policy.runs[0]}") for path in made), policy
+    assert all(path.is_file() for job in jobs for path in job.reads)
