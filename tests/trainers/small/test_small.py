@@ -138,6 +138,8 @@ def test_privileged_information_may_name_a_place_but_not_end_a_turn(
     tokenizer = SmallTraining(RECIPE, corpus, tmp_path).tokenizer
     assert tokenizer.convert_tokens_to_ids("<3>") in pi_block(tokenizer, "patch get<3> <")
     assert tokenizer.eos_token_id not in pi_block(tokenizer, "a<end>b")
+    answer = tokenizer("<3> <<end>")["input_ids"]
+    assert tokenizer.decode(answer, skip_special_tokens=True) == "<3> <"
 
 
 def test_training_learns_and_its_score_says_so(corpus: Corpus, tmp_path: Path) -> None:
