@@ -1,6 +1,6 @@
 """Bugs of one small edit: the candidates of a source tree, before any test has run.
 
-An edit puts another choice at a place of a function (`harness.records.repair_places`), so that a
+An edit puts another choice at a place of a function (`harness.records.repair.places`), so that a
 model that can name a place and a choice can also take every edit back.
 """
 
@@ -9,6 +9,7 @@ import hashlib
 import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.records import Record
 from harness.records.repair.functions import (
@@ -162,5 +163,5 @@ def _told_apart(names: Sequence[str]) -> bool:
     return len({words(short_name(name)) for name in names}) == len(names)
 
 
-def _shuffle(items: list, seed: str) -> None:  # type: ignore[type-arg]
+def _shuffle(items: list[Any], seed: str) -> None:
     random.Random(hashlib.sha256(seed.encode()).digest()).shuffle(items)  # noqa: S311

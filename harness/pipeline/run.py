@@ -50,8 +50,8 @@ def run_pipeline(
     only: stages; what they need must be done. redo: stages whose results are put aside first, with
     those of all jobs after them.
 
-    Raises PipelineError when a job fails (the others at work are waited for), or when a job was
-    done with something else than the manifest says now.
+    Raises PipelineError when a job fails (those at work with it are ended, and continue at the next
+    start), or when a job was done with something else than the manifest says now.
     """
     state = State(out, jobs)
     out.mkdir(parents=True, exist_ok=True)

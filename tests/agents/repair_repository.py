@@ -1,14 +1,9 @@
 """A repository with a broken function, and its repair instance."""
 
-import subprocess
 from pathlib import Path
 
-import pytest
-
 from harness.records import Instance
-from harness.sandboxes.base import SandboxFailure
-from harness.sandboxes.process import Mount, ProcessImage, ProcessProvider
-from tests.agents.repository import Repository
+from tests.agents.repository import Repository, make_repository
 from tests.conftest import make_instance
 
 FIXED = '''"""Boxes."""
@@ -80,23 +75,9 @@ def repair_instance(base_commit: str) -> Instance:
 
 def make_repair_repository(folder: Path) -> Repository:
     """The broken file in one commit. Skips where process sandboxes do not run."""
-    testbed = folder / "image" / "testbed"
-    (testbed / "src").mkdir(parents=True)
-    (testbed / "src" / "box.py").write_text(SOURCE)
-    (testbed / "broken.py").write_text("def f(:\n")
-    (testbed / "latin.py").write_bytes("# é".encode("latin-1"))
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(testbed)]
-    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "base"]):
-        subprocess.run([*git, *command], check=True)
-    base = subprocess.run(
-        [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    ProcessImage(
-        digest="sha256:" + "0" * 64,
-        mounts=(Mount(source="testbed", target="/testbed", mode="copy"),),
-    ).save(folder / "image")
-    try:
-        provider = ProcessProvider(folder / "state")
-    except SandboxFailure as failure:
-        pytest.skip(str(failure))
-    return Repository(repair_instance(base), folder / "image", provider)
+    files = {
+        "src/box.py": SOURCE.encode(),
+        "broken.py": b"def f(:\n",
+        "latin.py": "# é".encode("latin-1"),
+    }
+    return make_repository(folder, files, repair_instance)

@@ -1,10 +1,11 @@
 """A sandbox image with a small repository, and an instance for it."""
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -39,11 +40,16 @@ class Repository:
             yield sandbox
 
 
-def make_repository(folder: Path) -> Repository:
-    """One file, `a.py`, in one commit. Skips where process sandboxes do not run."""
+def make_repository(
+    folder: Path,
+    files: Mapping[str, bytes] = MappingProxyType({"a.py": b"x\n"}),
+    instance_at: Callable[[str], Instance] = lambda base: make_instance(base_commit=base),
+) -> Repository:
+    """Files in one commit, and the instance at it. Skips where process sandboxes do not run."""
     testbed = folder / "image" / "testbed"
-    testbed.mkdir(parents=True)
-    (testbed / "a.py").write_text("x\n")
+    for name, data in files.items():
+        (testbed / name).parent.mkdir(parents=True, exist_ok=True)
+        (testbed / name).write_bytes(data)
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(testbed)]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "base"]):
         subprocess.run([*git, *command], check=True)
@@ -58,4 +64,4 @@ def make_repository(folder: Path) -> Repository:
         provider = ProcessProvider(folder / "state")
     except SandboxFailure as failure:
         pytest.skip(str(failure))
-    return Repository(make_instance(base_commit=base), folder / "image", provider)
+    return Repository(instance_at(base), folder / "image", provider)
