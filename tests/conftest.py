@@ -51,6 +51,13 @@ git checkout {BASE} tests/test_a.py
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the Docker engine look at all it holds, so one worker runs them."""
+    for item in items:
+        if item.get_closest_marker("docker") and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group("docker"))
+
+
 def make_instance(**changes: Any) -> Instance:
     """A small v5 row; `changes` replace columns."""
     row: dict[str, Any] = {

@@ -26,7 +26,7 @@ SIZES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("adapter", [{"rank": 2}, None])
 def test_an_estimate_is_near_what_is_taken(tmp_path: Path, adapter: Any) -> None:
-    """From 0.8 to 1.35 times the peak of the process."""
+    """From 0.8 to 1.5 times the peak of the process."""
     names = ("student", "teacher")
     models = {name: write_model(tmp_path / name, 1, **SIZES) for name in names}
     tokenizer = file_sha256(models["student"] / "tokenizer.json")
@@ -46,7 +46,7 @@ def test_an_estimate_is_near_what_is_taken(tmp_path: Path, adapter: Any) -> None
     _, status, usage = os.wait4(process, 0)
     assert status == 0
     taken = usage.ru_maxrss * 1024
-    assert 0.8 * taken <= estimate <= 1.35 * taken
+    assert 0.8 * taken <= estimate <= 1.5 * taken
 
 
 def test_a_teacher_elsewhere_takes_nothing(
