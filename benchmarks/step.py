@@ -4,7 +4,9 @@ Random weights of the Qwen3 architecture, one trajectory a step; CPU seconds of 
 busy machine disturbs less than wall time. Variants take turns, and figures are medians of ratios to
 the OPD step of the same turn, with the range of the middle half. Parts follow CHOP Table 26: the
 difference that each switch makes, and, inside the segment branch, what its functions took. Routes
-are drawn with the paper's shares (30 % untrusted; PI at 14 % of states, with all PI at 28 %).
+are drawn with the paper's shares (30 % untrusted; PI at 14 % of states, with all PI at 28 %). A
+second table has passes of the teacher alone: its states with four adapters, by weights and by
+logits, over the base's.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,6 +45,7 @@ from trainers.engine.config import SEVEN, TrainSettings
 from trainers.engine.networks import BASE_KEY, SOURCE_KEY, load_student
 from trainers.engine.ranks import Ranks
 from trainers.engine.trainer import Trainer
+from trainers.methods.base import Role
 from trainers.methods.chop import CHOP
 from trainers.segments import branch
 from trainers.serving.shipped import file_sha256
@@ -130,16 +134,16 @@ class Bench:
         self.contexts = folder / "contexts.parquet"
         pq.write_table(pa.table(columns), self.contexts)
 
-    def settings(self, method: dict[str, Any], sources: tuple[str, ...] = ()) -> TrainSettings:
+    def settings(
+        self, method: dict[str, Any], sources: tuple[str, ...] = (), **given: str
+    ) -> TrainSettings:
         """OPD's settings with another method, and PI where it has some."""
         teacher: dict[str, Any] = {"model": str(self.teacher), "dtype": "float32"}
         pi: dict[str, Any] = {}
         if sources:
             teacher["adapters"] = {name: str(self.adapters[name]) for name in sources}
-            teacher |= {
-                "composition": self.options.composition,
-                "interface": self.options.interface,
-            }
+            options = self.options
+            teacher |= {"composition": options.composition, "interface": options.interface} | given
             pi = {"pi": {"contexts": [str(self.contexts)]}}
         return TrainSettings.model_validate(
             {
@@ -195,6 +199,28 @@ class Bench:
             optimiser.step()
 
         return step
+
+
+def measure_composition(bench: Bench, repetitions: int) -> dict[str, list[float]]:
+    """CPU seconds of the teacher's passes over one trajectory, PI in the weights alone."""
+    one = bench.trajectories[0]
+    passes: dict[str, Callable[[], object]] = {}
+    for name in ("weights", "logits"):
+        given = {"composition": name, "interface": "weights_only"}
+        settings = bench.settings({"name": "chop", "granularity": "token"}, SOURCES, **given)
+        teacher: Any = make_teachers(settings, CPU)[Role.PI_TEACHER]
+        owner, rows = teacher.owner, teacher.owner.rows(one)
+        passes.setdefault("base", partial(owner._read, rows[:1]))
+        passes[f"{name}, q^P alone"] = partial(owner._read, rows[1:])
+        passes[f"{name}, q and q^P"] = partial(owner._read, rows)
+    seconds: dict[str, list[float]] = {name: [] for name in passes}
+    for turn in range(repetitions + 1):
+        for name, run in passes.items():
+            began = time.process_time()
+            run()
+            if turn:
+                seconds[name].append(time.process_time() - began)
+    return seconds
 
 
 @contextmanager
@@ -287,6 +313,11 @@ def show(found: dict[str, Any]) -> str:
     lines = ["| step | CPU s | over OPD |", "|---|---|---|"]
     for name, values in seconds.items():
         lines.append(f"| {name} | {statistics.median(values):.2f} | {ratios(values, base)} |")
+    passes = found["composition"]
+    lines += ["", "| pass of the teacher | CPU s | over the base's |", "|---|---|---|"]
+    for name, values in passes.items():
+        over = ratios(values, passes["base"])
+        lines.append(f"| {name} | {statistics.median(values):.2f} | {over} |")
     for name in ("chop-deployable", "chop-oracle"):
         lines += ["", f"| part of {name} | of the OPD step |", "|---|---|"]
         lines += [
@@ -315,7 +346,9 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Bench(Path(folder), options), options.repetitions)
+        bench = Bench(Path(folder), options)
+        found = {"composition": measure_composition(bench, options.repetitions)}
+        found |= measure(bench, options.repetitions)
     if options.json:
         options.json.write_text(json.dumps(found | {"options": vars(options)}, default=str))
     print(show(found))

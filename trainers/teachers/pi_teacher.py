@@ -61,7 +61,8 @@ class PITeacher:
         self.network = network
         self.base = _View(self, "base")
         self.pi = _View(self, "pi")
-        self._adapted = adapted or AdapterNetwork(network)
+        merge = composition is Composition.WEIGHTS
+        self._adapted = adapted or AdapterNetwork(network, merge=merge)
         self._contexts = contexts
         self._sources = tuple(sources)
         self._rows = PIRows(network.tokenizer, interface, composition)
