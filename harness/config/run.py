@@ -26,7 +26,7 @@ class ModelConfig(Record):
     """Where the model answers.
 
     `embedded`: `name` (a shipped model, a folder or a hub id) served on this machine's CPU, with
-    the LoRA adapter in the folder `adapter` merged into it.
+    the LoRA adapter `adapter` (a shipped one or a folder) merged into it.
     `endpoint`: an OpenAI-compatible server; what is not given comes from HARNESS_BASE_URL and
     HARNESS_MODEL. The key comes from HARNESS_API_KEY alone and is never written down.
     `rehearsal`: no model but a script that plays each instance's gold patch.

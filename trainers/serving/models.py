@@ -54,7 +54,12 @@ class LocalAdapter:
 
 
 def resolve_adapter(folder: Path) -> LocalAdapter:
-    """An adapter and its digest, over configuration and weights. Raises ModelError."""
+    """An adapter, by its folder or the name of a shipped one, and its digest, over configuration
+    and weights. Raises ModelError."""
+    shipped = shipped_folders("adapters").get(str(folder))
+    if shipped and not folder.is_dir():
+        manifest, folder = shipped
+        check_folder(manifest, folder)
     files = [folder / ADAPTER_CONFIG, folder / ADAPTER_WEIGHTS]
     missing = [path.name for path in files if not path.is_file()]
     if missing:

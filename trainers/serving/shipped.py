@@ -20,6 +20,7 @@ _CONVERTER = 1  # raised when converted folders of before must not be used any m
 _DOWNLOAD_SECONDS = 900
 _RECORD = "converted.json"
 
+Kind = Literal["models", "adapters"]
 _Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -48,7 +49,7 @@ class ModelManifest(Record):
 
 
 class FolderManifest(Record):
-    """`manifests/models/<name>.yaml`: a model whose files are in the folder `<name>` beside it."""
+    """`manifests/{models,adapters}/<name>.yaml`: what is in the folder `<name>` beside it."""
 
     schema_version: Literal[1] = 1
     name: str
@@ -66,11 +67,11 @@ def shipped_manifests() -> dict[str, ModelManifest]:
     return {manifest.name: manifest for manifest in loaded}
 
 
-def shipped_folders() -> dict[str, tuple[FolderManifest, Path]]:
-    """The shipped models whose files come along, by name, each with its folder."""
+def shipped_folders(kind: Kind = "models") -> dict[str, tuple[FolderManifest, Path]]:
+    """The shipped models or adapters whose files come along, by name, each with its folder."""
     loaded = [
         (FolderManifest.model_validate(found), folder)
-        for folder, found in _shipped()
+        for folder, found in _shipped(kind)
         if "files" in found
     ]
     return {manifest.name: (manifest, folder / manifest.name) for manifest, folder in loaded}
@@ -81,15 +82,15 @@ def check_folder(manifest: FolderManifest, folder: Path) -> None:
     for name, expected in manifest.files.items():
         path = folder / name
         if not path.is_file():
-            raise ModelError(f"model {manifest.name}: {path} is missing: install the project again")
+            raise ModelError(f"{manifest.name}: {path} is missing: install the project again")
         _check(manifest.name, name, file_sha256(path), expected)
 
 
-def _shipped() -> list[tuple[Path, dict[str, Any]]]:
-    """Folder and content of the models' manifests: package data when installed, or the checkout."""
+def _shipped(kind: Kind = "models") -> list[tuple[Path, dict[str, Any]]]:
+    """Folder and content of manifests: package data when installed, or the checkout."""
     package = Path(str(files("harness")))
     for folder in (package / "_manifests", package.parent / "manifests"):
-        paths = sorted((folder / "models").glob("*.yaml"))
+        paths = sorted((folder / kind).glob("*.yaml"))
         if paths:
             return [(path.parent, yaml.safe_load(path.read_text())) for path in paths]
     return []
