@@ -20,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     files = {path.name: file_sha256(path) for path in folder.iterdir()}
     manifest = {"name": "small", "title": "A", "licence": "MIT", "source": "here", "files": files}
     found = [(tmp_path, yaml.safe_load(yaml.safe_dump(manifest)))]
-    monkeypatch.setattr(shipped, "_shipped", lambda: found)
+    monkeypatch.setattr(shipped, "_shipped", lambda kind="models": found)
     return folder
 
 
