@@ -6,11 +6,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=20
 
-.PHONY: demo test test-all test-compose compose check lint types imports env system clean
+.PHONY: demo experiment test test-all test-compose compose check lint types imports env system clean
 
 demo: env  ## Evaluate gold, noop and a small real model on real instances; print the report's place.
 	$(BIN)/harness doctor
 	$(BIN)/harness eval -m gold -m noop -m openhands -s pypi-mini/test -p embedded --turns 2 --run-id demo
+
+experiment: env  ## PI adapters, OPD, Top-K LSM and CHOP with small models, to one report; continues.
+	$(BIN)/harness pipeline manifests/pipelines/embedded.yaml --jobs 2
 
 test: env  ## Fast tests; those that need Docker run when an engine answers.
 	$(PYTEST) -m "not slow"
