@@ -1,11 +1,13 @@
 """PI of many instances: sources made from options, extraction in parallel, resume."""
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Thread
 
 from pydantic import Field, ValidationError
 
@@ -116,7 +118,7 @@ def _run(
         return
     batches = [ordered[start : start + _BATCH] for start in range(0, len(ordered), _BATCH)]
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(workers, spawn, end_with_parent) as pool:
         futures = [
             pool.submit(
                 _batch_list,
@@ -136,6 +138,18 @@ def _run(
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def end_with_parent() -> None:
+    """Let this worker process end when the one that started it is gone, however it went."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _batch_list(
