@@ -40,7 +40,7 @@ def test_an_adapter_is_for_an_embedded_model() -> None:
     ("name", "said"),
     [
         ("glod", "did you mean 'gold'"),
-        ("zzz", r"shipped: gold"),
+        ("zzz", r"shipped: chop-deployable"),
         ("no/such.yaml", "does not exist"),
     ],
 )

@@ -99,3 +99,14 @@ def test_the_command_line_gives_adapter_and_agent_options(tmp_path: Path) -> Non
     assert found["method"]["agent"]["options"] == {"a": 1, "b": [3, 4], "c": "x=y"}
     with pytest.raises(ConfigError, match="'bare': expected KEY=VALUE"):
         dry_run((path,), tmp_path, agent_options=("bare",))
+
+
+def test_chop_deployable_is_a_small_student_here_and_says_what_it_needs_elsewhere() -> None:
+    method = load_method("chop-deployable")
+    embedded = on_profile(method, load_profile("embedded"))
+    assert embedded.model is not None
+    assert embedded.model.adapter == Path("chop-deployable")
+    assert embedded.suite == "pypi-edits/test"
+    (need,) = on_profile(method, load_profile("docker")).needs
+    assert need.weights_gib == pytest.approx(7.49, abs=0.01)
+    assert "vllm serve Qwen/Qwen3-4B --enable-lora" in need.text

@@ -9,10 +9,11 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from harness.agents.embedded import ModelFacts
 from tests.trainers.tiny import Serve, byte_tokenizer
+from trainers.serving.adapter import merge_adapter
 from trainers.serving.models import resolve_adapter, resolve_model
 from trainers.serving.shipped import ModelError
 
@@ -54,6 +55,17 @@ def test_the_merged_model_is_the_adapted_one(
     facts = ModelFacts.model_validate(merged.get("/v1/models").json()["data"][0]["facts"])
     assert (facts.adapter, facts.adapter_sha256) == ("adapter", resolve_adapter(adapter).sha256)
     assert str(facts.adapter_sha256) in facts.note
+
+
+def test_the_shipped_adapter_is_of_the_shipped_student(tmp_path: Path) -> None:
+    student = resolve_model("repair-student", tmp_path)
+    adapter = resolve_adapter(Path("chop-deployable"))
+    network = AutoModelForCausalLM.from_pretrained(student.folder)
+    before = network.state_dict()["model.layers.0.mlp.up_proj.weight"].clone()
+    merged = merge_adapter(network, adapter, student)
+    assert not torch.equal(merged.state_dict()["model.layers.0.mlp.up_proj.weight"], before)
+    with pytest.raises(ModelError, match="was trained on weights"):
+        merge_adapter(network, adapter, resolve_model("repair-teacher", tmp_path))
 
 
 def test_the_digest_is_of_weights_and_configuration(adapter: Path, tmp_path: Path) -> None:
