@@ -45,7 +45,7 @@ from trainers.engine.config import SEVEN, TrainSettings
 from trainers.engine.networks import BASE_KEY, SOURCE_KEY, load_student
 from trainers.engine.ranks import Ranks
 from trainers.engine.trainer import Trainer
-from trainers.methods.base import Role
+from trainers.methods.base import Beginning, Role
 from trainers.methods.chop import CHOP
 from trainers.segments import branch
 from trainers.serving.shipped import file_sha256
@@ -162,11 +162,12 @@ class Bench:
         """A trainer that is ready for its first step."""
         settings = self.settings(method, sources)
         trajectories = settings.method.prepare(self.trajectories)
-        settings.method.begin(self.folder / method["name"], 0, first=True)
         torch.manual_seed(0)
         student = load_student(settings.student, CPU)
         cursor = Cursor(len(trajectories), 0, student_share=1.0, seed=0)
         teachers = make_teachers(settings, CPU)
+        work = Beginning(True, teachers, trajectories)
+        settings.method.begin(self.folder / method["name"], 0, work)
         return Trainer(settings, student, teachers, trajectories, cursor, Ranks(0, 1, CPU))
 
     def gkd(self) -> Callable[[int], None]:

@@ -41,8 +41,7 @@ from trainers.diagnostics.summary_models import (
     segment_figures,
 )
 from trainers.diagnostics.table import States, join_states, write_states
-
-NOISE = 1e-3  # TV between two passes of one teacher, where the method does not say
+from trainers.gates.routes import NOISE_FLOOR
 
 
 def write_report(
@@ -58,7 +57,8 @@ def write_report(
         states, getattr(method, "reliability", None), subject.reliability_weights
     )
     add_rho(states, score)
-    gates = route(states, options, getattr(method, "noise_floor", NOISE))
+    floor = getattr(method, "noise_floor", None)
+    gates = route(states, options, NOISE_FLOOR if floor is None else floor)
     found = _figures(subject, scope, options, measured, states, gates, score)
     found.figures["reliability"] |= {"form": form} | vars(score)
     write_states(out / "states.parquet", scope.trajectories, states, gates)

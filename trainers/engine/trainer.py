@@ -29,7 +29,7 @@ from trainers.engine.journal import Journal
 from trainers.engine.networks import Network
 from trainers.engine.optimiser import learning_rate, make_optimiser, moments, set_moments
 from trainers.engine.ranks import Ranks, like, whole
-from trainers.methods.base import Role, RowWork
+from trainers.methods.base import Beginning, Role, RowWork
 from trainers.segments.prefixes import keeping_prefix
 from trainers.teachers.base import Fetching, Teacher
 
@@ -76,7 +76,8 @@ class Trainer:
         CheckpointError when a checkpoint cannot be written or is damaged.
         """
         start = self._resume(skip_damaged=skip_damaged)
-        self._method.begin(self._settings.out, start, first=self._first)
+        work = Beginning(self._first, self._teachers, self._trajectories)
+        self._method.begin(self._settings.out, start, work)
         steps, every = self._settings.optimiser.steps, self._settings.checkpoints.every
         journal = Journal(self._settings.out, start=start, steps=steps) if self._first else None
         with journal or nullcontext(), stop_requests() as request:

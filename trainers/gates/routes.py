@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+NOISE_FLOOR = 1e-3  # where a teacher's noise is not measured
+
 
 def trusted(reliability: Tensor, threshold: float | None, floor: float | None = None) -> Tensor:
     """Whether the next-token distribution supervises a state: ρ > τ. All states in warm-up.

@@ -51,6 +51,15 @@ class RowWork:
     chunk: int
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """What a training begins with. first: whether this process writes files."""
+
+    first: bool
+    teachers: "Mapping[Role, Teacher]"
+    trajectories: Sequence[Trajectory]
+
+
 class Method(Record, ABC):
     """A way to train. Its fields are the keys of `method:` in a configuration.
 
@@ -89,8 +98,8 @@ class Method(Record, ABC):
         tokens of a step divided by their number.
         """
 
-    def begin(self, out: Path, step: int, *, first: bool) -> None:
-        """A training begins or continues before `step`. first: this process writes files."""
+    def begin(self, out: Path, step: int, work: "Beginning") -> None:
+        """A training begins or continues before `step`, after `load_state_dict`."""
 
     def begin_row(self, row: Row, step: int, seed: int) -> None:
         """A row is next: `tokens` gets its tokens, a chunk at a time."""

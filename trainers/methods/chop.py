@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from numpy.typing import NDArray
@@ -12,8 +12,9 @@ from torch import Tensor
 from trainers.data.errors import DataError
 from trainers.data.packing import Columns, Row
 from trainers.data.trajectories import Trajectory
+from trainers.gates.routes import NOISE_FLOOR
 from trainers.losses.chop import ChopTokens, Route
-from trainers.methods.base import Method, Role, RowWork
+from trainers.methods.base import Beginning, Method, Role, RowWork
 from trainers.methods.chop_gates import Gates
 from trainers.methods.chop_ledger import Ledger
 from trainers.methods.chop_routes import Router
@@ -28,6 +29,11 @@ from trainers.methods.chop_settings import (
     StreamingThresholds,
     with_presets,
 )
+
+if TYPE_CHECKING:
+    from trainers.teachers.base import Teacher
+
+_REPLAYED = 8  # trajectories that the teacher is asked for twice
 
 
 class CHOP(Method):
@@ -51,8 +57,11 @@ class CHOP(Method):
         None, ge=0, le=1, description="States above it are trusted whatever the threshold."
     )
     thresholds: AnyThresholds = StreamingThresholds()
-    noise_floor: float = Field(
-        1e-3, ge=0, le=1, description="TV between two passes of the teacher: less is no PI effect."
+    noise_floor: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="TV between two passes of the teacher: less is no PI effect. None: measured.",
     )
     outcome_weight: float = Field(0.1, ge=0, description="β.")
     segments: SegmentSettings = SegmentSettings()
@@ -76,7 +85,7 @@ class CHOP(Method):
 
     def model_post_init(self, context: Any) -> None:
         """Nothing was seen yet."""
-        self._gates = Gates(self.reliability, self.thresholds)
+        self._gates = Gates(self.reliability, self.thresholds, self.noise_floor)
         self._router = Router(self.route)
         self._ledger = Ledger(self.ledger)
 
@@ -108,9 +117,12 @@ class CHOP(Method):
         self._ledger.prepare(found)
         return found
 
-    def begin(self, out: Path, step: int, *, first: bool) -> None:
-        """See `Method`."""
-        self._ledger.begin(out / "ledger" if first else None, step)
+    def begin(self, out: Path, step: int, work: Beginning) -> None:
+        """Measure the noise floor where none is given, once for a training; open the ledger."""
+        if self._gates.noise_floor is None:
+            teacher = work.teachers.get(Role.PI_TEACHER)
+            self._gates.noise_floor = _noise(teacher, work.trajectories[:_REPLAYED])
+        self._ledger.begin(out / "ledger" if work.first else None, step)
 
     def begin_row(self, row: Row, step: int, seed: int) -> None:
         """See `Method`."""
@@ -129,7 +141,7 @@ class CHOP(Method):
             reliability_threshold=None if self.granularity == "token" else thresholds.reliability,
             reliability_floor=self.reliability_floor,
             pi_threshold=-1.0 if self.pi == "always" else thresholds.pi,
-            noise_floor=-1.0 if self.pi == "always" else self.noise_floor,
+            noise_floor=-1.0 if self.pi == "always" else self._gates.noise_floor or 0.0,
             outcome_weight=self.outcome_weight,
             token_pi=not self.three_cells,
         )
@@ -159,3 +171,13 @@ class CHOP(Method):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a checkpoint."""
         self._gates.load_state_dict(state)
+
+
+def _noise(teacher: "Teacher | None", trajectories: Sequence[Trajectory]) -> float:
+    """The largest TV of a teacher with itself over two passes. Source: CHOP Eq. 4."""
+    from trainers.adapters.measures import noise
+    from trainers.teachers.pi_teacher import PIView
+
+    if not isinstance(teacher, PIView) or not trajectories:
+        return NOISE_FLOOR
+    return float(noise(teacher.owner, trajectories).max())

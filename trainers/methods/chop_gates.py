@@ -36,11 +36,17 @@ class Gates:
     begins to be observed then.
     """
 
-    def __init__(self, reliability: AnyReliability, thresholds: AnyThresholds) -> None:
+    def __init__(
+        self,
+        reliability: AnyReliability,
+        thresholds: AnyThresholds,
+        noise_floor: float | None = None,
+    ) -> None:
         self._thresholds = thresholds
         self._calibration: list[Floats] = []  # (2, n): entropy, TV
         self._states = getattr(reliability, "states", 0)
         self._per_trajectory = getattr(thresholds, "per_trajectory", 256)
+        self.noise_floor = noise_floor
         self.reliability: Reliability | LogisticReliability | None = None
         if isinstance(reliability, GivenReliability):
             self.reliability = Reliability(reliability.entropy_weight, reliability.tv_weight)
@@ -100,10 +106,16 @@ class Gates:
             weights = [self.reliability.entropy_weight, self.reliability.tv_weight]
         seen = np.concatenate([np.empty((2, 0)), *self._calibration], axis=1)
         quantiles = {name: dict(each.state_dict()) for name, each in self._quantiles.items()}
-        return {"weights": weights, "calibration": seen, "quantiles": quantiles}
+        return {
+            "weights": weights,
+            "calibration": seen,
+            "quantiles": quantiles,
+            "noise_floor": self.noise_floor,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a checkpoint."""
+        self.noise_floor = state["noise_floor"]
         if state["weights"] is not None:
             self.reliability = Reliability(*state["weights"])
         self._calibration = [np.asarray(state["calibration"])]

@@ -59,8 +59,8 @@ class PITeacher:
         adapted: AdapterNetwork | None = None,
     ) -> None:
         self.network = network
-        self.base = _View(self, "base")
-        self.pi = _View(self, "pi")
+        self.base = PIView(self, "base")
+        self.pi = PIView(self, "pi")
         merge = composition is Composition.WEIGHTS
         self._adapted = adapted or AdapterNetwork(network, merge=merge)
         self._contexts = contexts
@@ -153,7 +153,7 @@ class PITeacher:
         return digest.hexdigest()
 
 
-class _View:
+class PIView:
     """One of the two distributions, as a `Teacher`."""
 
     def __init__(self, owner: PITeacher, which: str) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from tests.trainers.data.contexts_on_disk import write_contexts
 from tests.trainers.engine.material import settings, validated
 from tests.trainers.engine.test_trainer import adapter, metrics, numbers, stopped_after
+from trainers.adapters import measures
 from trainers.engine.run import train
 from trainers.methods.explain import main
 
@@ -89,6 +91,24 @@ def test_without_a_gate_it_is_opd_to_the_bit(
     for name, weights in adapter(tmp_path / "chop").items():
         expected = adapter(tmp_path / "opd")[name]
         assert torch.equal(weights, expected) or (not exact and close(weights, expected))
+
+
+def test_the_noise_floor_is_measured_once_for_a_training(
+    models: dict[str, Path], run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TV is at most 1, so that nothing passes a floor of 2."""
+
+    def measured(floor: float) -> None:
+        monkeypatch.setattr(measures, "noise", lambda *_: np.full(3, floor))
+
+    halted = validated(chop(tmp_path / "halted", models, run, {"noise_floor": None}))
+    measured(2.0)
+    stopped_after(3, halted, monkeypatch)
+    measured(0.0)
+    train(halted)
+    assert {line["pi_active"] for line in metrics(tmp_path / "halted")} == {0}
+    train(validated(chop(tmp_path / "other", models, run, {"noise_floor": None})))
+    assert metrics(tmp_path / "other")[-1]["pi_active"] > 0
 
 
 def test_all_cells_and_a_continuation_to_the_bit(
