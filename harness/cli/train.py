@@ -13,8 +13,8 @@ def train(
     method: Annotated[
         str,
         typer.Argument(
-            help="sft, sequence-kd, sampled-token-opd, opd, gkd, top-k-lsm, grpo, opsd, chop or "
-            "adapters.",
+            help="sft, sequence-kd, sampled-token-opd, opd, gkd, distillm, todi, top-k-lsm, "
+            "grpo, opsd, chop or adapters.",
             show_default=False,
         ),
     ],

@@ -31,13 +31,18 @@ def total_variation(log_p: Tensor, log_q: Tensor) -> Tensor:
     return (log_p.exp() - log_q.exp()).abs().sum(-1) / 2
 
 
+def mixture(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
+    """log of `share·p + (1-share)·q`, `(…, V)`; 0 ≤ share ≤ 1, and at its ends the other is out."""
+    weight = torch.tensor(share, dtype=log_p.dtype, device=log_p.device)
+    return torch.logaddexp(log_p + weight.log(), log_q + torch.log1p(-weight))
+
+
 def jensen_shannon(log_p: Tensor, log_q: Tensor, weight: float) -> Tensor:
     """Generalised JSD: `w·KL(q ‖ m) + (1-w)·KL(p ‖ m)` with `m = w·q + (1-w)·p`, 0 < w < 1.
 
     Source: Agarwal et al. 2024 (GKD), Eq. 1, q being the teacher.
     """
-    share = torch.tensor(weight, dtype=log_p.dtype, device=log_p.device)
-    log_m = torch.logaddexp(log_q + share.log(), log_p + torch.log1p(-share))
+    log_m = mixture(log_q, log_p, weight)
     return weight * kl(log_q, log_m) + (1 - weight) * kl(log_p, log_m)
 
 

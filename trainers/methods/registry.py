@@ -6,6 +6,7 @@ from pydantic import Field
 
 from trainers.methods.adapters import Adapters
 from trainers.methods.chop import CHOP
+from trainers.methods.distillm import DistiLLM
 from trainers.methods.gkd import GKD
 from trainers.methods.grpo import GRPO
 from trainers.methods.opsd import OPSD
@@ -13,6 +14,7 @@ from trainers.methods.reverse_kl_opd import ReverseKLOPD
 from trainers.methods.sampled_token_opd import SampledTokenOPD
 from trainers.methods.sequence_kd import SequenceKD
 from trainers.methods.sft import SFT
+from trainers.methods.todi import ToDi
 from trainers.methods.top_k_lsm import TopKLSM
 
 AnyMethod = Annotated[
@@ -21,6 +23,8 @@ AnyMethod = Annotated[
     | SampledTokenOPD
     | ReverseKLOPD
     | GKD
+    | DistiLLM
+    | ToDi
     | TopKLSM
     | GRPO
     | CHOP

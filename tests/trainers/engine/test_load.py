@@ -71,6 +71,7 @@ def test_the_schema_names_every_method() -> None:
     assert sorted(names) == [
         "adapters",
         "chop",
+        "distillm",
         "gkd",
         "grpo",
         "opd",
@@ -78,5 +79,6 @@ def test_the_schema_names_every_method() -> None:
         "sampled-token-opd",
         "sequence-kd",
         "sft",
+        "todi",
         "top-k-lsm",
     ]

@@ -11,10 +11,12 @@ from tests.trainers.methods.toys import (
     gradient,
     logits,
 )
+from trainers.methods.distillm import DistiLLM
 from trainers.methods.gkd import GKD
 from trainers.methods.reverse_kl_opd import ReverseKLOPD
 from trainers.methods.sequence_kd import SequenceKD
 from trainers.methods.sft import SFT
+from trainers.methods.todi import ToDi
 from trainers.methods.top_k_lsm import TopKLSM
 
 STUDENT, TEACHER = logits(0, 3), logits(1, 3)
@@ -62,6 +64,39 @@ def test_gkd_at_its_ends() -> None:
     reverse = gradient(GKD(interpolation=1), STUDENT, [TEACHER], ANY)
     torch.testing.assert_close(reverse, gradient(ReverseKLOPD(), STUDENT, [TEACHER], ANY))
     assert GKD(student_share=0.3).share == 0.3
+
+
+@pytest.mark.parametrize("skew", [0.0, 0.1, 0.7])
+def test_skewed_kl(skew: float) -> None:
+    """Gradients of the closed forms at p; without skew, the plain divergences."""
+    forward, reverse = (
+        DistiLLM.model_validate({"skew": skew, "direction": each})
+        for each in ("forward", "reverse")
+    )
+    mixed = skew * Q + (1 - skew) * P
+    slope = -(1 - skew) * Q / mixed
+    torch.testing.assert_close(
+        gradient(forward, STUDENT, [TEACHER], ANY), at_logits(STUDENT, slope)
+    )
+    expected = (Q * (Q / mixed).log()).sum(-1)
+    torch.testing.assert_close(forward.tokens([STUDENT, TEACHER], ANY)["loss"], expected)
+    mixed = skew * P + (1 - skew) * Q
+    slope = (P / mixed).log() - skew * P / mixed
+    torch.testing.assert_close(
+        gradient(reverse, STUDENT, [TEACHER], ANY), at_logits(STUDENT, slope)
+    )
+    expected = (P * (P / mixed).log()).sum(-1)
+    torch.testing.assert_close(reverse.tokens([STUDENT, TEACHER], ANY)["loss"], expected)
+
+
+def test_todi_weighs_each_id_by_how_far_the_two_are_apart() -> None:
+    """Its weights are q/(p+q), and constant: the gradient is that of both parts apart."""
+    weight = Q / (P + Q)
+    slope = -weight * Q / P + (1 - weight) * ((P / Q).log() + 1)
+    torch.testing.assert_close(gradient(ToDi(), STUDENT, [TEACHER], ANY), at_logits(STUDENT, slope))
+    expected = weight * Q * (Q / P).log() + (1 - weight) * P * (P / Q).log()
+    result = ToDi().tokens([STUDENT, TEACHER], ANY)["loss"]
+    torch.testing.assert_close(result, expected.sum(-1))
 
 
 @pytest.mark.parametrize("support", ["student", "teacher"])
