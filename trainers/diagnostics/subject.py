@@ -13,7 +13,7 @@ from torch import Tensor
 from trainers.engine.checkpoints import CheckpointFolder
 from trainers.engine.config import TrainSettings
 from trainers.engine.errors import CheckpointError, ConfigError
-from trainers.engine.load import load_settings
+from trainers.engine.load import apply_change, load_settings
 from trainers.engine.networks import ADAPTER_FILE, Network
 from trainers.serving.shipped import file_sha256
 
@@ -80,11 +80,10 @@ class Subject:
 def read_subject(path: Path, changes: Sequence[str] = ()) -> Subject:
     """From a configuration (YAML), or from the folder that a training wrote.
 
+    changes: `KEY=VALUE`; of a training only below `data` and `pi`, to look at other attempts.
     Raises ConfigError where neither can be read, or there is no teacher or no run of the student.
     """
-    settings = _of_training(path) if path.is_dir() else load_settings(path, changes)
-    if path.is_dir() and changes:
-        raise ConfigError(f"{path} is a training: its settings are what they were (--set)")
+    settings = _of_training(path, changes) if path.is_dir() else load_settings(path, changes)
     if settings.teacher is None:
         raise ConfigError(f"{path}: no teacher: add the key `teacher:` with `model:` below it")
     if not settings.data.student_runs:
@@ -93,10 +92,18 @@ def read_subject(path: Path, changes: Sequence[str] = ()) -> Subject:
     return Subject(path, settings, (0, *steps))
 
 
-def _of_training(folder: Path) -> TrainSettings:
+def _of_training(folder: Path, changes: Sequence[str]) -> TrainSettings:
     card = folder / "training.json"
+    for change in changes:
+        if not change.startswith(("data.", "pi.")):
+            raise ConfigError(
+                f"{folder} is a training: its settings are what they were, so that {change!r} "
+                "cannot be set; only data.… and pi.… can, to look at other attempts"
+            )
     try:
         kept = json.loads(card.read_bytes())["settings"]
+        for change in changes:
+            apply_change(kept, change)
         return TrainSettings.model_validate(kept | {"out": folder})
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise ConfigError(

@@ -27,7 +27,7 @@ def load_settings(
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(data).__name__}")
     for change in changes:
-        _change(data, change)
+        apply_change(data, change)
     if method is not None:
         _name_method(data, method, path)
     try:
@@ -36,7 +36,8 @@ def load_settings(
         raise ConfigError(f"{path}: {_explain(error)}") from None
 
 
-def _change(data: dict[str, Any], change: str) -> None:
+def apply_change(data: dict[str, Any], change: str) -> None:
+    """Set one key, in place, from `KEY=VALUE` with a value in YAML. Raises ConfigError."""
     key, equals, text = change.partition("=")
     *parents, last = key.split(".")
     for parent in parents:

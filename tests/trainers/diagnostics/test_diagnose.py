@@ -284,6 +284,7 @@ def test_mistakes_are_one_line(
         ([str(tmp_path)], f"{tmp_path} is no folder of a training: training.json cannot be read"),
         ([str(tmp_path / "no.yaml")], f"{tmp_path}/no.yaml: cannot be read as YAML"),
         ([folder, "--set", "seed=1"], f"{folder} is a training"),
+        ([folder, "--set", "data.student_runs=[nowhere]"], "no run in nowhere: "),
         ([folder, "--states", "0"], "--states: Input should be greater than or equal to 1"),
         ([folder, "--returns", returns], f"{returns}: token 0 of rollouts/owner__repo-0/0#0"),
         (
