@@ -115,13 +115,13 @@ def results(experiment: Experiment, rows: dict[str, list[Scored]]) -> dict[str, 
         "pass_at_1": [
             {
                 "policy": policy.name,
-                "what": policy.what,
+                "pass@1": _interval(scores[policy.name].pass_at_1),
                 "instances": scores[policy.name].instances,
                 "attempts": scores[policy.name].attempts,
                 "resolved": scores[policy.name].resolved,
                 "infra_failures": len(scores[policy.name].ungraded.infra_failures),
                 "by_run": _by_run(rows[policy.name]),
-                "pass@1": _interval(scores[policy.name].pass_at_1),
+                "what": policy.what,
             }
             for policy in experiment.policies
         ],
