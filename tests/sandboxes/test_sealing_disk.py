@@ -115,7 +115,8 @@ def test_a_patch_is_taken_of_a_full_sandbox(small: Sandbox) -> None:
 
 
 def test_many_small_steps_count_together(small: Sandbox) -> None:
-    for number in range(200):
+    """More of them than fit between two measurements: what others delete hides what is written."""
+    for number in range(1000):
         result = small.exec(f"head -c 2000000 /dev/zero > /tmp/{number}", timeout=60)
         if result.exit_code:
             break
