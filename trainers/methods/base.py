@@ -98,7 +98,7 @@ class Method(Record, ABC):
         tokens of a step divided by their number.
         """
 
-    def begin(self, out: Path, step: int, work: "Beginning") -> None:
+    def begin(self, out: Path, step: int, work: Beginning) -> None:
         """A training begins or continues before `step`, after `load_state_dict`."""
 
     def begin_row(self, row: Row, step: int, seed: int) -> None:
