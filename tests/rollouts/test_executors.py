@@ -36,7 +36,8 @@ from tests.rollouts.small_runs import (
     work_through,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+# Its workers clean up what any harness left in the engine, so other tests of the engine must wait.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("docker")]
 
 
 @pytest.fixture(scope="module")
