@@ -57,7 +57,7 @@ def read_runs(paths: Sequence[Path], author: Author, *, max_tokens: int) -> RunD
         except FileNotFoundError as error:
             raise DataError(f"{error}; give what `harness eval` wrote") from None
         for run in runs:
-            name = _name(run)
+            name = run_name(run)
             if name in names:
                 raise DataError(
                     f"{names[name]} and {run.root} are both the run {name!r}, so their attempts "
@@ -148,7 +148,7 @@ def _grade(path: Path) -> Grade | None:
         raise DataError(f"{path}: not a grade ({error}); run `harness grade` again") from None
 
 
-def _name(run: RunFolder) -> str:
+def run_name(run: RunFolder) -> str:
     """The run's id."""
     try:
         return str(yaml.safe_load(run.config.read_text(encoding="utf-8"))["id"])

@@ -27,6 +27,9 @@ class _TextTeacherSettings(Record):
     cache: Path | None = Field(None, description="Of answers; <out>/texts if left out.")
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
+    prompt: Literal["chat", "text"] = Field(
+        "chat", description="Messages and the answer so far, or all that the student saw as text."
+    )
     length_factor: float = Field(
         1.0, ge=1, description="Tokens of a continuation for each of the chunk's."
     )
@@ -41,9 +44,6 @@ class EndpointSettings(_TextTeacherSettings):
     endpoint: str = Field(description="http://HOST:PORT/v1, or unix:PATH of a gateway's socket.")
     model: str
     api_key_env: str | None = Field(None, description="The environment variable with the key.")
-    prompt: Literal["chat", "text"] = Field(
-        "chat", description="/chat/completions with messages, or /completions with the bare text."
-    )
     prefill: Literal["auto", "prefill", "instruction"] = Field(
         "auto",
         description="How an answer is continued: `auto` asks the endpoint once what it can do.",
@@ -59,7 +59,6 @@ class LocalTextSettings(_TextTeacherSettings):
     kind: Literal["local"]
     model: str = Field(description="A shipped name, a folder, or a hub id like org/name@revision.")
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    prompt: Literal["chat", "text"] = "chat"
     batch: int = Field(16, ge=1, description="Continuations side by side.")
 
 
