@@ -31,6 +31,13 @@ class Cursor:
         """The numbers of the next `count` trajectories."""
         return [self._next() for _ in range(count)]
 
+    def from_the_start(self, count: int) -> list[int]:
+        """The first `count` numbers that are or were drawn; the order goes on where it is."""
+        kept, self._drawn = self._drawn, [0, 0]
+        numbers = self.draw(count)
+        self._drawn = kept
+        return numbers
+
     def _next(self) -> int:
         chance = np.random.default_rng([self._seed, 2, sum(self._drawn)]).random()
         author = 0 if chance < self._share else 1

@@ -20,6 +20,7 @@ from pydantic import (
 from harness.records.base import Record
 from trainers.methods.base import Role
 from trainers.methods.registry import AnyMethod
+from trainers.omniopd.settings import AnyTextTeacher
 
 SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 DType = Literal["float32", "bfloat16"]
@@ -227,6 +228,12 @@ class TrainSettings(Record):
     rollout: FrozenSettings | None = Field(
         None, description="The model that sampled student_runs, for importance ratios."
     )
+    reference: FrozenSettings | None = Field(
+        None, description="The model to stay near; the student before training if left out."
+    )
+    text_teacher: AnyTextTeacher | None = Field(
+        None, description="A teacher that gives text alone: for method omniopd."
+    )
     pi: PISettings | None = None
     data: DataSettings
     batch: BatchSettings = BatchSettings()
@@ -259,6 +266,11 @@ class TrainSettings(Record):
                     f"method {self.method.name} needs a {key} model: add the key `{key}:` with "
                     "`model:` below it"
                 )
+        if self.method.asks_for_text and self.text_teacher is None:
+            raise ValueError(
+                f"method {self.method.name} needs a text teacher: add the key `text_teacher:` with "
+                "`kind:` (endpoint, local or recorded) below it"
+            )
         if Role.PI_TEACHER in self.method.roles:
             self._check_pi()
         if self.sharding == "fsdp" and self.method.keeps_prefix:
@@ -301,4 +313,18 @@ class TrainSettings(Record):
 
     def frozen(self, role: Role) -> FrozenSettings | RemoteSettings | None:
         """The model that has a role."""
+        if role is Role.REFERENCE:
+            adapter = self.student.adapter
+            return self.reference or FrozenSettings(
+                model=self.student.model,
+                dtype=self.student.dtype,
+                adapter=None if adapter is None else adapter.start,
+            )
         return self.rollout if role is Role.ROLLOUT else self.teacher
+
+    @property
+    def reference_is_base(self) -> bool:
+        """Whether the reference is the student without its adapter, so that it costs no memory."""
+        adapter = self.student.adapter
+        fresh = adapter is not None and adapter.start is None
+        return self.reference is None and fresh and self.sharding == "none"

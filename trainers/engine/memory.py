@@ -62,6 +62,8 @@ def estimate_memory(settings: TrainSettings, longest_row: int) -> MemoryEstimate
     asked = {role: settings.frozen(role) for role in settings.method.roles}
     if Role.PI_TEACHER in asked:
         asked.pop(Role.TEACHER, None)  # one model is both
+    if settings.reference_is_base:
+        asked.pop(Role.REFERENCE, None)
     for role, frozen in asked.items():
         if isinstance(frozen, FrozenSettings):
             other = _skeleton(frozen.model)

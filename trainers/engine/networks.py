@@ -5,7 +5,8 @@ Shapes: T tokens of a row, N states of interest, D hidden size, V vocabulary.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,19 @@ class Network(nn.Module):
         """Whether weights in float32 are multiplied in bfloat16."""
         trained = any(each.requires_grad for each in self.parameters())
         return trained and self.dtype is torch.bfloat16
+
+    @contextmanager
+    def without_adapter(self) -> Iterator[None]:
+        """The model as it is without its adapter, not in training."""
+        training = self.training
+        self.eval()
+        try:
+            with (
+                self.model.disable_adapter() if isinstance(self.model, PeftModel) else nullcontext()
+            ):
+                yield
+        finally:
+            self.train(training)
 
     def hidden(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Last hidden states `(T, D)` of a row `(1, T)`; see `Row` for its positions."""

@@ -23,6 +23,8 @@ from trainers.engine.ranks import join_ranks, shard
 from trainers.engine.tokenisers import check_ids, check_runs, shared_vocabulary
 from trainers.engine.trainer import Trainer, steps_done
 from trainers.methods.base import Role
+from trainers.omniopd.prompts import Prompts
+from trainers.omniopd.texts import TextTeacher
 from trainers.teachers.base import Teacher
 from trainers.teachers.local import check_lengths
 from trainers.teachers.make import make_teachers, read_pi
@@ -30,6 +32,10 @@ from trainers.teachers.make import make_teachers, read_pi
 _FREE: Any = {  # what may change between start and resume
     **dict.fromkeys(("out", "checkpoints", "device", "sharding"), True),
     "teacher": {"endpoint", "timeout_s", "attempts", "concurrency", "api_key_env"},
+    "text_teacher": {
+        *("endpoint", "timeout_s", "attempts", "concurrency", "api_key_env"),
+        *("budget", "prices", "batch", "cache"),
+    },
 }
 
 
@@ -67,7 +73,7 @@ def train(settings: TrainSettings, *, skip_damaged: bool = False) -> Path:
         sharded = settings.sharding == "fsdp" and ranks.world > 1
         place = torch.device("cpu") if sharded else ranks.device  # sharding moves layer by layer
         student = load_student(settings.student, place)
-        teachers = make_teachers(settings, ranks.device)
+        teachers = make_teachers(settings, ranks.device, student)
         _check(material, student, teachers)
         card = _card(settings, material, student, teachers)
         if ranks.first:
@@ -75,12 +81,31 @@ def train(settings: TrainSettings, *, skip_damaged: bool = False) -> Path:
         if sharded:
             shard(student, student.causal.base_model.layers)
         trainer = Trainer(
-            settings, student, teachers, material.trajectories, material.cursor, ranks
+            settings,
+            student,
+            teachers,
+            material.trajectories,
+            material.cursor,
+            ranks,
+            _text_teacher(settings, student, ranks.device),
         )
         trainer.run(skip_damaged=skip_damaged)
         text = json.dumps(card, indent=1)
         facts = {} if material.source is None else {SOURCE_KEY: material.source}
         return export(student, trainer.parameters, settings, text, ranks, facts)
+
+
+def _text_teacher(
+    settings: TrainSettings, student: Network, device: torch.device
+) -> tuple[TextTeacher, Prompts] | None:
+    """A text teacher, and what it is asked about the student's trajectories."""
+    if settings.text_teacher is None or not settings.method.asks_for_text:
+        return None
+    from trainers.omniopd.teachers.make import make_text_teacher
+
+    chat = settings.text_teacher.prompt == "chat"
+    prompts = Prompts(student.tokenizer, settings.data.student_runs if chat else ())
+    return make_text_teacher(settings.text_teacher, settings.out, device), prompts
 
 
 def _count_pi(settings: TrainSettings, material: Material) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """The training loop: the same step for every method.
 
 A step takes a batch of trajectories, packs them into rows, shares the rows among the ranks, and
-divides the sum of all tokens' losses by their number, once.
+divides the sum of all tokens' losses by the method's divisor, once.
 """
 
 import hashlib
@@ -30,6 +30,8 @@ from trainers.engine.networks import Network
 from trainers.engine.optimiser import learning_rate, make_optimiser, moments, set_moments
 from trainers.engine.ranks import Ranks, like, whole
 from trainers.methods.base import Beginning, Role, RowWork
+from trainers.omniopd.prompts import Prompts
+from trainers.omniopd.texts import TextTeacher
 from trainers.segments.prefixes import keeping_prefix
 from trainers.teachers.base import Fetching, Teacher
 
@@ -40,6 +42,7 @@ class Trainer:
     """Trains a network by `settings.method`; `run` continues where the last checkpoint is.
 
     trajectories: numbered as the cursor draws them. teachers: by role, for the roles of the method.
+    text: a text teacher and what it is asked, where the method wants them.
     """
 
     def __init__(
@@ -50,8 +53,10 @@ class Trainer:
         trajectories: Sequence[Trajectory],
         cursor: Cursor,
         ranks: Ranks,
+        text: tuple[TextTeacher, Prompts] | None = None,
     ) -> None:
         self._settings = settings
+        self._text = text
         self._method = settings.method
         self._network = network
         self._teachers = {role: teachers[role] for role in settings.method.roles}
@@ -76,8 +81,7 @@ class Trainer:
         CheckpointError when a checkpoint cannot be written or is damaged.
         """
         start = self._resume(skip_damaged=skip_damaged)
-        work = Beginning(self._first, self._teachers, self._trajectories)
-        self._method.begin(self._settings.out, start, work)
+        self._method.begin(self._settings.out, start, self._beginning())
         steps, every = self._settings.optimiser.steps, self._settings.checkpoints.every
         journal = Journal(self._settings.out, start=start, steps=steps) if self._first else None
         with journal or nullcontext(), stop_requests() as request:
@@ -95,6 +99,22 @@ class Trainer:
                         128 + asked[0],
                     )
 
+    def _beginning(self) -> Beginning:
+        settings, text = self._settings, self._text or (None, None)
+        count = settings.optimiser.steps * settings.batch.trajectories
+        numbers = dict.fromkeys(self._cursor.from_the_start(count))
+        return Beginning(
+            self._first,
+            self._network,
+            self._teachers,
+            self._trajectories,
+            [self._trajectories[number] for number in numbers],
+            settings.batch.row_tokens,
+            settings.batch.chunk,
+            settings.seed,
+            *text,
+        )
+
     def step(self, step: int) -> dict[str, float]:
         """One update, counted from 0; its metrics. Raises DivergedError without updating."""
         batch = [
@@ -102,7 +122,8 @@ class Trainer:
             for number in self._cursor.draw(self._settings.batch.trajectories)
         ]
         tokens = sum(one.sampled_tokens for one in batch)
-        scale = (1 if self._whole else self._ranks.world) / tokens
+        divisor = self._method.divisor(batch)
+        scale = (1 if self._whole else self._ranks.world) / divisor
         rows = list(enumerate(pack(batch, self._settings.batch.row_tokens)))
         sums: defaultdict[str, float] = defaultdict(float)
         observed: Observations = {}
@@ -119,9 +140,12 @@ class Trainer:
                 sums[name] += weight * float(values.detach().sum(dtype=torch.float64))
             if weight:
                 observed |= _by_trajectory(row, found, self._method.observes)
-        rate = self._update(step, batch, sums, tokens)
+        rate = self._update(step, batch, sums, divisor)
         self._observe(observed)
-        means = {name: value / tokens for name, value in sums.items()}
+        means = {
+            name: value / (divisor if name.endswith("loss") else tokens)
+            for name, value in sums.items()
+        }
         return means | rate | {"tokens": tokens, "rows": len(rows)}
 
     def _row(self, row: Row, step: int, number: int) -> dict[str, Tensor]:
@@ -140,7 +164,7 @@ class Trainer:
         return found | more
 
     def _update(
-        self, step: int, batch: Sequence[Trajectory], sums: dict[str, float], tokens: int
+        self, step: int, batch: Sequence[Trajectory], sums: dict[str, float], divisor: int
     ) -> dict[str, float]:
         """Add up over ranks, look at it, and let the optimiser go."""
         sums.update(self._ranks.add_up(dict(sums)))
@@ -149,7 +173,7 @@ class Trainer:
             self._ranks.add_up_gradients(parameters)
         clipped = nn.utils.clip_grad_norm_(parameters, self._settings.optimiser.clip_norm)
         norm = float(whole(clipped))
-        problem = self._guard.problem(sums["loss"] / tokens, norm)
+        problem = self._guard.problem(sums["loss"] / divisor, norm)
         if problem is not None:
             raise DivergedError(self._stopped(step, batch, problem))
         rate = learning_rate(step, self._settings.optimiser)

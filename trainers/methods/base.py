@@ -20,6 +20,8 @@ from trainers.data.trajectories import Trajectory
 
 if TYPE_CHECKING:
     from trainers.engine.networks import Network
+    from trainers.omniopd.prompts import Prompts
+    from trainers.omniopd.texts import TextTeacher
     from trainers.segments.prefixes import Prefix
     from trainers.teachers.base import Teacher
 
@@ -30,6 +32,7 @@ class Role(StrEnum):
     TEACHER = "teacher"  # who is imitated
     PI_TEACHER = "pi_teacher"  # the same with privileged information, where there is any
     ROLLOUT = "rollout"  # the student as it was when it sampled the trajectories
+    REFERENCE = "reference"  # the student as it was before any training
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,23 @@ class RowWork:
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a training begins with. first: whether this process writes files."""
+    """What a training begins with.
+
+    first: whether this process writes files. drawn: the trajectories that steps will draw, in the
+    order of their first use. text_teacher, prompts: where the settings have a text teacher, it, and
+    what it is asked.
+    """
 
     first: bool
+    network: "Network"
     teachers: "Mapping[Role, Teacher]"
     trajectories: Sequence[Trajectory]
+    drawn: Sequence[Trajectory]
+    row_tokens: int
+    chunk: int
+    seed: int
+    text_teacher: "TextTeacher | None" = None
+    prompts: "Prompts | None" = None
 
 
 class Method(Record, ABC):
@@ -82,6 +97,11 @@ class Method(Record, ABC):
         return None
 
     @property
+    def asks_for_text(self) -> bool:
+        """Whether it needs a text teacher."""
+        return False
+
+    @property
     def keeps_prefix(self) -> bool:
         """Whether `beyond_tokens` continues the row: its keys and values are kept."""
         return False
@@ -95,8 +115,12 @@ class Method(Record, ABC):
         """`loss` of each token, and whatever else is worth a mean in the metrics, `(C,)` each.
 
         logits: of the student, then of each role, `(C, V)`. The training loss is the sum over all
-        tokens of a step divided by their number.
+        tokens of a step divided by `divisor`.
         """
+
+    def divisor(self, batch: Sequence[Trajectory]) -> int:
+        """What the sum of a step's losses is divided by: the number of its sampled tokens."""
+        return sum(one.sampled_tokens for one in batch)
 
     def begin(self, out: Path, step: int, work: Beginning) -> None:
         """A training begins or continues before `step`, after `load_state_dict`."""

@@ -9,6 +9,7 @@ from trainers.methods.chop import CHOP
 from trainers.methods.distillm import DistiLLM
 from trainers.methods.gkd import GKD
 from trainers.methods.grpo import GRPO
+from trainers.methods.omniopd import OmniOPD
 from trainers.methods.opsd import OPSD
 from trainers.methods.reverse_kl_opd import ReverseKLOPD
 from trainers.methods.sampled_token_opd import SampledTokenOPD
@@ -28,6 +29,7 @@ AnyMethod = Annotated[
     | TopKLSM
     | GRPO
     | CHOP
+    | OmniOPD
     | OPSD
     | Adapters,
     Field(discriminator="name"),

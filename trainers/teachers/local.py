@@ -92,6 +92,15 @@ class LocalTeacher:
         return states
 
 
+class BaseOfStudent(LocalTeacher):
+    """The student without its adapter: what it was before a training from a fresh one."""
+
+    def project(self, trajectories: Sequence[Trajectory]) -> Projection:
+        """See `Teacher`."""
+        with self.model.without_adapter():
+            return super().project(trajectories)
+
+
 def state_key(model: WithHead, one: Trajectory) -> str:
     """What names the hidden states of a trajectory in a cache."""
     digest = hashlib.sha256(f"{model.sha256} {model.head.dtype}\n".encode())

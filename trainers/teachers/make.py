@@ -17,13 +17,17 @@ from trainers.engine.networks import Network, load_frozen, load_frozen_with
 from trainers.methods.base import Role
 from trainers.teachers.base import Teacher
 from trainers.teachers.hidden_client import HiddenClient, HiddenRows, HiddenTeacher
-from trainers.teachers.local import LocalTeacher
+from trainers.teachers.local import BaseOfStudent, LocalTeacher
 from trainers.teachers.pi_teacher import PITeacher
 from trainers.teachers.vllm_connect import connect_vllm
 
 
-def make_teachers(settings: TrainSettings, device: torch.device) -> dict[Role, Teacher]:
+def make_teachers(
+    settings: TrainSettings, device: torch.device, student: Network | None = None
+) -> dict[Role, Teacher]:
     """The teachers for the roles of the method, each loaded once.
+
+    student: is the reference as well, where that is what it was before training.
 
     Raises DataError for PI that cannot be read, ModelError and MismatchError for models and
     adapters.
@@ -35,6 +39,8 @@ def make_teachers(settings: TrainSettings, device: torch.device) -> dict[Role, T
     elif Role.PI_TEACHER in roles and settings.teacher is not None:
         pair = _pi_teacher(settings, settings.teacher, read_pi(settings), device)
         found = {Role.PI_TEACHER: pair.pi, Role.TEACHER: pair.base}
+    if Role.REFERENCE in roles and student is not None and settings.reference_is_base:
+        found[Role.REFERENCE] = BaseOfStudent(student)
     for role in roles:
         wanted = settings.frozen(role)
         if role not in found and isinstance(wanted, FrozenSettings):

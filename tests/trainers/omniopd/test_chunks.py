@@ -42,7 +42,7 @@ def test_ties_go_to_the_lowest_and_chunks_begin_at_their_anchor() -> None:
     spans = [Chunk(0, 8)]
     assert select_chunks(scores, spans, count=2, length=2) == [(1, 3), (3, 5)]
     assert select_chunks(scores, spans, count=2, length=3) == [(1, 4), (6, 8)]
-    assert select_chunks(scores, [Chunk(0, 4)], count=9, length=3) == [(0, 1), (1, 4)]
+    assert select_chunks(scores, [Chunk(0, 4)], count=9, length=3) == [(1, 4)]
 
 
 def test_spans_end_with_turns_and_control_tokens() -> None:
