@@ -58,6 +58,22 @@ def top_k_kl(
     return kl(log_p.gather(-1, ids).log_softmax(-1), log_q.gather(-1, ids).log_softmax(-1))
 
 
+def partial_kl(log_p: Tensor, log_q: Tensor, ids: Tensor) -> Tensor:
+    """What ids `(…, K)` contribute to KL(p ‖ q), without renormalising on them."""
+    return kl(log_p.gather(-1, ids), log_q.gather(-1, ids))
+
+
+def top_k_surrogate(log_p: Tensor, log_q: Tensor, k: int) -> Tensor:
+    """`Σ_i p̃_i·(log p_i - log q_i)` on p's k likeliest ids, constant but for a factor log p_i.
+
+    p̃ is p renormalised on them. With all ids its gradient is that of KL(p ‖ q). Source: Li et al.
+    2026, as the authors' code has it (the student's support and weights).
+    """
+    ids = log_p.detach().topk(k, dim=-1).indices
+    mine, theirs = log_p.gather(-1, ids), log_q.gather(-1, ids)
+    return (mine.softmax(-1) * (mine - theirs)).detach().mul(mine).sum(-1)
+
+
 def top_k_overlap(log_p: Tensor, log_q: Tensor, k: int) -> Tensor:
     """Share of p's k likeliest ids that are among q's. Source: CHOP App. B.4."""
     mine, theirs = (each.topk(k, dim=-1).indices for each in (log_p, log_q))

@@ -23,6 +23,8 @@ from trainers.methods.importance import (
 )
 from trainers.methods.likelihood import chosen
 
+_OTHERWISE = ", or set method.sampler to 'rollout' and `rollout:` to the model that sampled"
+
 
 class GRPO(Method):
     """`-w · min(r·A, clip(r, 1-ε, 1+ε)·A)`, A an attempt's outcome relative to its instance's.
@@ -54,27 +56,11 @@ class GRPO(Method):
         if self.sampler is not Sampler.NOBODY:
             require_sampled(trajectories)
         if self.sampler is not Sampler.ROLLOUT:
-            _require_log_probs(trajectories)
-        groups: defaultdict[str, dict[str, float]] = defaultdict(dict)
-        for one in trajectories:
-            if one.outcome is None:
-                raise DataError(
-                    f"trajectory {one.name} has no grade: run `harness grade` on its run first"
-                )
-            groups[one.group][attempt_of(one)] = one.outcome
-        advantages = {
-            attempt: advantage
-            for group in groups.values()
-            for attempt, advantage in zip(
-                group, group_advantages(np.array([*group.values()])), strict=True
-            )
-        }
-        kept = [
-            replace(one, advantage=float(advantages[attempt_of(one)]))
-            for one in trajectories
-            if advantages[attempt_of(one)] != 0
-        ]
+            require_log_probs(trajectories, _OTHERWISE)
+        scored = with_group_advantages(trajectories)
+        kept = [one for one in scored if one.advantage != 0]
         if not kept:
+            groups = {one.group for one in scored}
             raise DataError(
                 f"none of {len(groups)} instances has both a resolved and an unresolved attempt: "
                 "there is nothing to learn; roll out with more seeds, or choose other instances"
@@ -105,6 +91,28 @@ class GRPO(Method):
         }
 
 
+def with_group_advantages(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+    """Trajectories with their attempt's outcome relative to those at the same instance.
+
+    Raises DataError for one without a grade.
+    """
+    groups: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for one in trajectories:
+        if one.outcome is None:
+            raise DataError(
+                f"trajectory {one.name} has no grade: run `harness grade` on its run first"
+            )
+        groups[one.group][attempt_of(one)] = one.outcome
+    advantages = {
+        attempt: float(advantage)
+        for group in groups.values()
+        for attempt, advantage in zip(
+            group, group_advantages(np.array([*group.values()])), strict=True
+        )
+    }
+    return [replace(one, advantage=advantages[attempt_of(one)]) for one in trajectories]
+
+
 def group_advantages(outcomes: np.typing.NDArray[np.float64]) -> np.typing.NDArray[np.float64]:
     """`(R - mean) / standard deviation` of a group's attempts; zeros where all agree."""
     spread = outcomes.std()
@@ -119,11 +127,14 @@ def attempt_of(one: Trajectory) -> str:
     return one.name.rpartition("#")[0]
 
 
-def _require_log_probs(trajectories: Sequence[Trajectory]) -> None:
+def require_log_probs(trajectories: Sequence[Trajectory], otherwise: str = "") -> None:
+    """Raise DataError when some token's log-probability was not recorded.
+
+    otherwise: what else would mend it.
+    """
     for one in trajectories:
         if np.isnan(one.log_probs[one.positions]).any():
             raise DataError(
                 f"trajectory {one.name} has no log-probabilities of its tokens: roll out with an "
-                "endpoint that returns them, or set method.sampler to 'rollout' and `rollout:` to "
-                "the model that sampled"
+                f"endpoint that returns them{otherwise}"
             )
