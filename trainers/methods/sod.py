@@ -1,7 +1,7 @@
 """SOD: on-policy distillation that trusts the teacher less in turns where the student drifted."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -51,30 +51,35 @@ class SOD(SampledTokens):
     def beyond_tokens(self, work: RowWork) -> dict[str, Tensor]:
         """What is missing to the surrogate, whose value means nothing."""
         gap, found = work.found["gap"], work.found
-        weight = turn_weights(gap, turns_of(work.row).to(gap.device), self.excess)
+        weight = turn_weights(gap, turns_of(work.row), self.excess)
         advantage = self.outcome_weight * found["advantage"] if self.outcome_weight else 0.0
         factor = found["ratio"] * (weight * gap - advantage)
         return {"loss": (factor - 1) * found["loss"], "turn_weight": weight}
 
 
-def turns_of(row: Row) -> Tensor:
-    """Which trajectory and which of its turns each sampled token belongs to, `(N, 2)`."""
-    numbers = [
-        (place, number)
-        for place, one in enumerate(row.trajectories)
-        for number, turn in enumerate(turn for turn in one.turns if turn.end > turn.start)
-    ]
-    lengths = [
-        turn.end - turn.start for one in row.trajectories for turn in one.turns
-        if turn.end > turn.start
-    ]  # fmt: skip
-    return torch.tensor(numbers).repeat_interleave(torch.tensor(lengths), dim=0)
+class Turns(NamedTuple):
+    """Turns of a row, `(K,)`: their tokens, and the number of their trajectory's first turn."""
+
+    lengths: Tensor
+    first: Tensor
 
 
-def turn_weights(gap: Tensor, turns: Tensor, excess: float, least: float = 1e-6) -> Tensor:
-    """w_k of each token's turn, `(N,)`, from its `log p - log q` and `turns_of`."""
-    _, place, counts = turns.unique(dim=0, return_inverse=True, return_counts=True)
-    totals = torch.zeros_like(counts, dtype=gap.dtype).index_add_(0, place, gap.abs())
-    mean = (totals / counts)[place] + least
-    starts = torch.searchsorted(turns[:, 0].contiguous(), turns[:, 0].contiguous())
-    return torch.where(turns[:, 1] == 0, 1.0, (mean[starts] / mean).clamp(max=1 + excess))
+def turns_of(row: Row) -> Turns:
+    """The turns of a row in which tokens were sampled."""
+    lengths: list[int] = []
+    first: list[int] = []
+    for one in row.trajectories:
+        mine = [turn.end - turn.start for turn in one.turns if turn.end > turn.start]
+        first += [len(lengths)] * len(mine)
+        lengths += mine
+    return Turns(*(torch.tensor(each, device=row.ids.device) for each in (lengths, first)))
+
+
+def turn_weights(gap: Tensor, turns: Turns, excess: float, least: float = 1e-6) -> Tensor:
+    """w_k of each token's turn, `(N,)`, from its `log p - log q`, `(N,)`."""
+    number = torch.arange(len(turns.lengths), device=gap.device)
+    turn = number.repeat_interleave(turns.lengths)
+    mean = torch.zeros(len(number), dtype=gap.dtype, device=gap.device)
+    mean = mean.index_add(0, turn, gap.abs()) / turns.lengths + least
+    weight = (mean[turns.first] / mean).clamp(max=1 + excess)
+    return torch.where(number == turns.first, 1.0, weight)[turn]
