@@ -19,7 +19,7 @@ from trainers.engine.export import export
 from trainers.engine.material import Material, gather_material
 from trainers.engine.memory import MemoryEstimate, estimate_memory
 from trainers.engine.networks import SOURCE_KEY, Network, load_student
-from trainers.engine.ranks import join_ranks, shard
+from trainers.engine.ranks import Ranks, join_ranks, shard
 from trainers.engine.tokenisers import check_ids, check_runs, shared_vocabulary
 from trainers.engine.trainer import Trainer, steps_done
 from trainers.methods.base import Role
@@ -87,7 +87,7 @@ def train(settings: TrainSettings, *, skip_damaged: bool = False) -> Path:
             material.trajectories,
             material.cursor,
             ranks,
-            _text_teacher(settings, student, ranks.device),
+            _text_teacher(settings, material, student, ranks),
         )
         trainer.run(skip_damaged=skip_damaged)
         text = json.dumps(card, indent=1)
@@ -96,16 +96,20 @@ def train(settings: TrainSettings, *, skip_damaged: bool = False) -> Path:
 
 
 def _text_teacher(
-    settings: TrainSettings, student: Network, device: torch.device
+    settings: TrainSettings, material: Material, student: Network, ranks: Ranks
 ) -> tuple[TextTeacher, Prompts] | None:
     """A text teacher, and what it is asked about the student's trajectories."""
     if settings.text_teacher is None or not settings.method.asks_for_text:
         return None
+    from trainers.omniopd.cost import estimate, write_record
     from trainers.omniopd.teachers.make import make_text_teacher
 
+    if ranks.first:
+        expected = estimate(settings, material, student.tokenizer)
+        write_record(settings.out / "cost" / "estimate.json", expected)
     chat = settings.text_teacher.prompt == "chat"
     prompts = Prompts(student.tokenizer, settings.data.student_runs if chat else ())
-    return make_text_teacher(settings.text_teacher, settings.out, device), prompts
+    return make_text_teacher(settings.text_teacher, settings.out, ranks.device), prompts
 
 
 def _count_pi(settings: TrainSettings, material: Material) -> dict[str, int]:

@@ -25,6 +25,7 @@ from trainers.losses.divergences import entropy, log_probs
 from trainers.methods.base import Beginning, Role
 from trainers.methods.likelihood import chosen
 from trainers.omniopd.chunks import Chunk, select_chunks, text_spans
+from trainers.omniopd.cost import Measured, measure, write_record
 from trainers.omniopd.posterior import posterior, prior
 from trainers.omniopd.prompts import ChunkText
 from trainers.omniopd.similarity import SIMILARITIES, trim
@@ -88,14 +89,16 @@ def audits(method: "OmniOPD", out: Path, work: Beginning) -> dict[str, list[Audi
     path = out / "audits.parquet"
     if not path.exists() and work.first:
         planned = list(plan(method, work))
-        write_audits(path, list(_ask(method, planned, work)))
+        found, cost = ask(method, planned, work)
+        write_record(out / "cost" / "measured.json", cost)
+        write_audits(path, found)
     while not path.exists():
         time.sleep(_POLL_SECONDS)
-    found: dict[str, list[Audit]] = {}
+    by_trajectory: dict[str, list[Audit]] = {}
     for row in pq.read_table(path).to_pylist():
         audit = Audit(**{**row, "continuations": tuple(row["continuations"])})
-        found.setdefault(audit.trajectory, []).append(audit)
-    return found
+        by_trajectory.setdefault(audit.trajectory, []).append(audit)
+    return by_trajectory
 
 
 def plan(method: "OmniOPD", work: Beginning) -> Iterator[Planned]:
@@ -151,22 +154,19 @@ def _measures(source: Source, sampled: Tensor, chunk: int) -> dict[str, Tensor]:
     return over_tokens(body, [source], sampled, chunk=chunk)
 
 
-def _ask(method: "OmniOPD", planned: Sequence[Planned], work: Beginning) -> Iterator[Audit]:
-    """The teacher's verdicts, in the order of the plan."""
+def ask(
+    method: "OmniOPD", planned: Sequence[Planned], work: Beginning
+) -> tuple[list[Audit], Measured]:
+    """The teacher's verdicts, in the order of the plan, and what they cost."""
     if work.text_teacher is None:
         raise ValueError("this training has no text teacher")
     asks = [
-        Ask(
-            each.text.messages,
-            each.text.before,
-            len(each.text.text),
-            each.chunk.end - each.chunk.start,
-        )
-        for each in planned
+        Ask(one.text.messages, one.text.before, len(one.text.text), one.chunk.end - one.chunk.start)
+        for one in planned
     ]
-    work.text_teacher.check(asks)
     answers: dict[int, Answer] = {}
     began = time.monotonic()
+    work.text_teacher.check(asks)
     for number, answer in work.text_teacher.continuations(asks, method.rollouts, work.seed):
         answers[number] = answer
         _progress(len(answers), len(asks), time.monotonic() - began)
@@ -175,8 +175,9 @@ def _ask(method: "OmniOPD", planned: Sequence[Planned], work: Beginning) -> Iter
             f"the text teacher left {len(missing)} of {len(asks)} chunks without an answer; the "
             "same command goes on with these"
         )
-    for number, each in enumerate(planned):
-        yield _verdict(method, each, answers[number])
+    given = [answers[number] for number in range(len(asks))]
+    cost = measure(asks, given, time.monotonic() - began)
+    return [_verdict(method, *each) for each in zip(planned, given, strict=True)], cost
 
 
 def _verdict(method: "OmniOPD", planned: Planned, answer: Answer) -> Audit:

@@ -92,9 +92,16 @@ def _read_messages(path: Path, turn: int) -> tuple[Message, ...]:
         wanted = [("turn", "==", turn), ("status", "==", "answered")]
         rows = pq.read_table(path, columns=["request"], filters=wanted).to_pylist()
         return tuple(_messages(orjson.loads(rows[-1]["request"])))
-    except (OSError, pa.ArrowException, LookupError, AttributeError, TypeError, ValueError) as error:
+    except (
+        OSError,
+        pa.ArrowException,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ) as wrong:
         raise DataError(
-            f"{path}: turn {turn} has no readable request ({error}): a text teacher needs the "
+            f"{path}: turn {turn} has no readable request ({wrong}): a text teacher needs the "
             "messages of the rollouts; roll out again, or set prompt: text"
         ) from None
 

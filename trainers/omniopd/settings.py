@@ -33,6 +33,9 @@ class _TextTeacherSettings(Record):
     length_factor: float = Field(
         1.0, ge=1, description="Tokens of a continuation for each of the chunk's."
     )
+    tokenizer: str | None = Field(
+        None, description="A folder or hub id with the teacher's tokeniser, to estimate costs."
+    )
     budget: Budget = Budget()
     prices: Prices | None = None
 
