@@ -16,6 +16,7 @@ _KINDS = {
     "mini": ("harness.agents.mini", "MiniAgent", "MiniOptions"),
     "repair": ("harness.agents.repair", "RepairAgent", "RepairOptions"),
     "openhands": ("harness.agents.openhands", "OpenHandsAgent", "OpenHandsOptions"),
+    "answer": ("harness.agents.answer", "AnswerAgent", "AnswerOptions"),
 }
 
 

@@ -6,6 +6,8 @@ import typer
 
 from harness import __version__
 from harness.cli import (
+    ask,
+    cost,
     datagen,
     diagnose,
     doctor,
@@ -32,11 +34,13 @@ app = typer.Typer(
 )
 app.command("eval")(evaluate.evaluate)
 app.command("grade")(evaluate.grade)
+app.command("ask")(ask.ask)
 app.command("report")(report.report)
 app.command("compare")(scores.compare)
 app.command("plan")(scores.plan)
 app.command("train")(train.train)
 app.command("diagnose")(diagnose.diagnose)
+app.command("cost")(cost.cost)
 app.command("pipeline")(pipeline.pipeline)
 app.command("experiment")(experiment.experiment)
 app.command("doctor")(doctor.doctor)

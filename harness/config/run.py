@@ -93,8 +93,12 @@ class Profile(Record):
 
 
 class SuiteRef(Record):
-    """The instances of a run, by source and content."""
+    """The instances of a run, by source and content.
 
+    kind: repositories to change, or questions of mathematics or programming (harness/questions).
+    """
+
+    kind: Literal["instances", "math", "code"] = "instances"
     reference: str
     split: str | None = None
     revision: str | None = None

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from harness.records.base import Record
 
 InstanceId = NewType("InstanceId", str)
+QUESTION = "question"
 
 _InstanceIdText = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=200)
@@ -62,6 +63,11 @@ class Instance(Record):
     def id(self) -> InstanceId:
         """The instance's id, typed."""
         return InstanceId(self.instance_id)
+
+    @property
+    def is_question(self) -> bool:
+        """Whether it is a question with an answer, and no repository to change."""
+        return self.eval_type == QUESTION
 
     @property
     def gradable(self) -> bool:

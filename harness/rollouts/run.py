@@ -18,6 +18,7 @@ from harness.agents.base import Agent
 from harness.config import RunConfig
 from harness.environments.images import Images
 from harness.grading.grader import GRADER
+from harness.questions.grader import grader_name
 from harness.records import Instance, RunFolder, Verdict
 from harness.rollouts.attempts import AttemptRunner, remove_drafts
 from harness.rollouts.executors import make_executor
@@ -195,7 +196,7 @@ def _lock(plan: RunPlan, agent: Agent, served: ServedModel | None) -> RunLock:
         grading=config.grading.model_dump(mode="json"),
         sandbox=config.sandbox,
         agent=dict(agent.facts()),
-        grader=GRADER,
+        grader=GRADER if config.suite.kind == "instances" else grader_name(config.suite.kind),
         packages=package_versions(),
     )
 

@@ -21,6 +21,7 @@ from harness.config import RunConfig
 from harness.gateway import Door, DoorReport, Gateway
 from harness.grading.cache import GradeCache
 from harness.grading.grader import Grader
+from harness.questions.grader import QuestionGrader
 from harness.records import (
     Attempt,
     Event,
@@ -70,12 +71,7 @@ class Workshop:
         self._order = order
         self._provider = provider
         self._agent: Agent = make_agent(config.method.agent.kind, order.agent_options)
-        self._grader = Grader(
-            provider,
-            config.grading,
-            owner=config.id,
-            cache=GradeCache(order.cache) if order.cache else None,
-        )
+        self._grader = _make_grader(order, provider)
         self._gateway: Gateway | None = None
         if order.endpoint:
             self._gateway = Gateway(order.endpoint, config.gateway, sockets=sockets)
@@ -94,6 +90,8 @@ class Workshop:
     ) -> None:
         if self._gateway:
             self._gateway.__exit__(kind, error, trace)
+        if isinstance(self._grader, QuestionGrader):
+            self._grader.close()
 
     def make(self, job: Job, folder: Path, *, lost: int = 0) -> Attempt:
         """Roll the attempt out, infrastructure failures again, and fill its folder.
@@ -227,6 +225,14 @@ class Workshop:
                 emit=emit,
                 logs=logs,
             )
+
+
+def _make_grader(order: WorkOrder, provider: SandboxProvider) -> Grader | QuestionGrader:
+    config = order.config
+    if config.suite.kind != "instances":
+        return QuestionGrader(config.suite.kind, provider, config.grading, owner=config.id)
+    cache = GradeCache(order.cache) if order.cache else None
+    return Grader(provider, config.grading, owner=config.id, cache=cache)
 
 
 def attempt_binds(agent: Agent, sandbox_kind: str, door: Door | None) -> list[Bind]:

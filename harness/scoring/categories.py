@@ -21,10 +21,12 @@ ORDER = (
 
 
 def categories(instance: Instance) -> dict[str, str]:
-    """The label of an instance in each category.
+    """The label of an instance in each category; a question is in none.
 
     The bands of changed lines (added and removed) hold 45, 37 and 18 % of SWE-bench Verified.
     """
+    if instance.is_question:
+        return {}
     files = lines = UNREADABLE
     try:
         patch = PatchSet(instance.patch)

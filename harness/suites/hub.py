@@ -14,8 +14,12 @@ class HubRows(NamedTuple):
     rows: Iterator[Row]
 
 
-def read_hub(dataset: str, *, split: str, revision: str | None = None) -> HubRows:
+def read_hub(
+    dataset: str, *, split: str, config: str | None = None, revision: str | None = None
+) -> HubRows:
     """The rows of a dataset's split at a revision (a branch or tag is resolved to its commit).
+
+    config: of a dataset that has several.
 
     Raises SuiteError when the library is missing, the hub cannot be reached, or the hub has no
     such dataset, revision or split.
@@ -31,7 +35,7 @@ def read_hub(dataset: str, *, split: str, revision: str | None = None) -> HubRow
         if not huggingface_hub.constants.HF_HUB_OFFLINE:
             # Asked first, because the loader itself retries for 20 s when there is no network.
             revision = huggingface_hub.HfApi().dataset_info(dataset, revision=revision).sha
-        table = datasets.load_dataset(dataset, split=split, revision=revision)
+        table = datasets.load_dataset(dataset, config, split=split, revision=revision)
     except Exception as error:  # the two libraries raise those of whichever HTTP client they use
         at = f"@{revision}" if revision else ""
         raise SuiteError(

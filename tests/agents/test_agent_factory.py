@@ -60,4 +60,4 @@ def test_mini_needs_a_sandbox_and_an_endpoint(repository: Any) -> None:
 
 
 def test_kinds() -> None:
-    assert agent_kinds() == ("gold", "noop", "replay", "mini", "repair", "openhands")
+    assert agent_kinds() == ("gold", "noop", "replay", "mini", "repair", "openhands", "answer")

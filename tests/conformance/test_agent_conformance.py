@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness.agents import agent_kinds, make_agent
+from harness.agents.answer import AnswerAgent
 from harness.agents.base import Agent
 from harness.agents.repair import RepairAgent
 from harness.environments.toolchain import ToolchainMissingError, find_toolchain
@@ -87,6 +88,11 @@ def run(agent: Agent, repository: Repository) -> Run:
 def _world(
     agent: Agent, repository: Repository, script: tuple[Any, ...]
 ) -> Iterator[tuple[Sandbox | None, ScriptedEndpoint | None]]:
+    if isinstance(agent, AnswerAgent):
+        answers = [_choice(step, repository.instance.patch) for step in script or (FIX,)]
+        with scripted(*answers) as answering:
+            yield None, answering
+        return
     if not agent.needs_sandbox:
         yield None, None
         return
@@ -105,7 +111,7 @@ def _world(
 
 
 def _choice(step: Any, choice: str) -> Any:
-    """The repair agent's model chooses, whatever the script says; as late as it says."""
+    """The model says the choice, whatever the script says; as late as it says."""
     return (lambda: (step(), choice)[1]) if callable(step) else choice
 
 
