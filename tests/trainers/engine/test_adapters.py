@@ -26,13 +26,6 @@ from trainers.serving.shipped import file_sha256
 from trainers.train import main
 
 
-@pytest.fixture(scope="module")
-def triples(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    tokenizer = file_sha256(models["teacher"] / "tokenizer.json")
-    folder = tmp_path_factory.mktemp("triples")
-    return write_triples(folder / "call_graph.parquet", ten_triples(), tokenizer)
-
-
 def adapters(out: Path, models: dict[str, Path], *files: Path, **changes: Any) -> dict[str, Any]:
     return {
         "out": str(out),

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from tests.trainers.data.contexts_on_disk import write_contexts
+from tests.trainers.engine.conftest import PI_SOURCES
 from tests.trainers.engine.material import settings, validated, write_model
 from tests.trainers.engine.test_trainer import adapter, metrics, numbers, stopped_after
 from tests.trainers.teachers.pi_material import write_adapter
@@ -23,32 +24,7 @@ from trainers.methods.base import Role
 from trainers.methods.opsd import OPSD
 from trainers.teachers.make import make_teachers
 
-SOURCES = ("call_graph", "gold_patch")
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def pi_adapters(
-    models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("adapters")
-    return {
-        name: write_adapter(folder / name, models["teacher"], seed, name)
-        for seed, name in enumerate(SOURCES)
-    }
-
-
-@pytest.fixture(scope="module")
-def contexts(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A text of each source for each turn, but for one instance that has no call graph."""
-    rows = []
-    for one in read_runs([run], "student", max_tokens=500).trajectories:
-        name, instance, seed = one.name.partition("#")[0].split("/")
-        for turn in one.turns:
-            graph = "" if instance.endswith("1") else f"f{seed} -> g"
-            rows.append((name, instance, int(seed), turn.number, "call_graph", graph))
-            rows.append((name, instance, int(seed), turn.number, "gold_patch", f"+{turn.number}"))
-    return write_contexts(tmp_path_factory.mktemp("contexts") / "pi.parquet", rows)
 
 
 def opsd(
@@ -167,7 +143,7 @@ def test_what_does_not_belong_is_refused(
     refused(ValidationError, "no weights to compose", interface="prompt", composition="weights")
     few = write_contexts(
         tmp_path / "few.parquet",
-        [("rollouts", "owner__repo-0", 0, 1, name, "x") for name in SOURCES],
+        [("rollouts", "owner__repo-0", 0, 1, name, "x") for name in PI_SOURCES],
     )
     refused(
         DataError,
