@@ -15,10 +15,12 @@ from harness.cli import (
     evaluate,
     experiment,
     leakage,
+    methods,
     pi,
     pipeline,
     report,
     scores,
+    study,
     suites,
     toolchain,
     train,
@@ -44,12 +46,14 @@ app.command("cost")(cost.cost)
 app.command("pipeline")(pipeline.pipeline)
 app.command("experiment")(experiment.experiment)
 app.command("doctor")(doctor.doctor)
+app.add_typer(methods.app, name="methods")
 app.add_typer(suites.app, name="suites")
 app.add_typer(environments.app, name="env")
 app.add_typer(toolchain.app, name="toolchain")
 app.add_typer(datagen.app, name="datagen")
 app.add_typer(pi.app, name="pi")
 app.add_typer(leakage.app, name="leakage")
+app.add_typer(study.app, name="study")
 
 
 def _print_version(wanted: bool) -> None:

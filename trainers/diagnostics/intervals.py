@@ -66,6 +66,33 @@ def bootstrap_mean(values: Floats, clusters: Sequence[str] | NDArray[np.str_]) -
     return _number(value, spread, len(values), len(members))
 
 
+def bootstrap_correlation(
+    one: Floats, other: Floats, clusters: Sequence[str] | NDArray[np.str_]
+) -> Number:
+    """`bootstrap` of Pearson's r of `(S,)` values, without going through the states each time."""
+    members = _members(clusters)
+    if not members:
+        return _number(np.nan, np.empty(0), 0, 0)
+    x, y = (each - each.mean() for each in (one, other))
+    products = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], -1)
+    sums = np.array([products[each].sum(0) for each in members])
+    drawn = _draws(len(members)) if len(members) > 1 else np.empty((0, 1), np.intp)
+    return _number(
+        float(_correlation(sums.sum(0))), _correlation(sums[drawn].sum(1)), len(x), len(members)
+    )
+
+
+def _correlation(sums: Floats) -> Floats:
+    """Pearson's r from sums `(…, 6)` of 1, x, y, x², y² and xy; NaN where one does not vary."""
+    n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+    spread = np.maximum(n * xx - x * x, 0) * np.maximum(n * yy - y * y, 0)
+    exists = spread > 1e-24 * (n * xx) * (n * yy)
+    found: Floats = np.where(
+        exists, (n * xy - x * y) / np.sqrt(np.where(exists, spread, 1)), np.nan
+    )
+    return found
+
+
 def jackknife(
     statistic: Callable[[Indices], float], clusters: Sequence[str] | NDArray[np.str_]
 ) -> Number:

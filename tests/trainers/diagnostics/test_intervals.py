@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from trainers.diagnostics.intervals import bootstrap, bootstrap_mean, jackknife
+from trainers.diagnostics.intervals import (
+    bootstrap,
+    bootstrap_correlation,
+    bootstrap_mean,
+    jackknife,
+)
 
 
 def test_the_fast_mean_is_the_general_bootstrap() -> None:
@@ -17,6 +22,21 @@ def test_the_fast_mean_is_the_general_bootstrap() -> None:
     assert [fast[key] for key in ("value", "low", "high")] == pytest.approx(
         [slow[key] for key in ("value", "low", "high")]
     )
+
+
+def test_the_fast_correlation_is_the_general_bootstrap() -> None:
+    rng = np.random.default_rng(1)
+    one = rng.normal(1e3, 1, 60)
+    other = one + rng.normal(size=60)
+    clusters = [f"c{number % 7}" for number in range(60)]
+    slow = bootstrap(lambda chosen: np.corrcoef(one[chosen], other[chosen])[0, 1], clusters)
+    fast = bootstrap_correlation(one, other, clusters)
+    assert [fast[key] for key in ("value", "low", "high", "n")] == pytest.approx(
+        [slow[key] for key in ("value", "low", "high", "n")]
+    )
+    assert bootstrap_correlation(one, np.full(60, 0.1), clusters)["value"] is None
+    assert bootstrap_correlation(one, other, ["c"] * 60)["low"] is None
+    assert bootstrap_correlation(np.empty(0), np.empty(0), [])["value"] is None
 
 
 def test_clusters_count_and_not_their_states() -> None:
