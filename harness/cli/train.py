@@ -9,16 +9,27 @@ from typing import Annotated
 import typer
 
 
+def _names() -> list[str]:
+    from harness.config.training import training_names
+
+    return training_names()
+
+
 def train(
     method: Annotated[
         str,
         typer.Argument(
-            help="sft, sequence-kd, sampled-token-opd, opd, gkd, distillm, todi, top-k-lsm, "
-            "grpo, opsd, chop or adapters.",
+            help="One that `harness methods list` lists under training.",
+            autocompletion=_names,
             show_default=False,
         ),
     ],
-    config: Annotated[Path, typer.Argument(help="A YAML file.", show_default=False)],
+    config: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A YAML file; the one that the method ships with if left out.", show_default=False
+        ),
+    ] = None,
     change: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key; may be repeated."),
@@ -38,10 +49,15 @@ def train(
     Examples:
       harness train opd opd.yaml --dry-run
       harness train opd opd.yaml --set optimiser.steps=20 --set out=trained/opd-20
+      harness train minillm --set out=trained/m --set student.model=Qwen/Qwen3-1.7B --dry-run
       harness train grpo grpo.yaml --processes 8 --set sharding=fsdp
     """
     if find_spec("torch") is None:
         raise typer.BadParameter("training needs torch: pip install 'swe-harness[train]'")
+    if config is None:
+        from harness.config.training import load_training
+
+        config = load_training(method).path
     launcher = [sys.executable, "-m"]
     if processes > 1:
         launcher += ["torch.distributed.run", "--standalone"]

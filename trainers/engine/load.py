@@ -17,8 +17,8 @@ def load_settings(
 ) -> TrainSettings:
     """A YAML file with `changes` like `optimiser.steps=10` on top.
 
-    method: the method's name, where the file names none or this one. Raises ConfigError with file,
-    key and the nearest valid key.
+    method: the method's name, where the file names none or this one. The key `about` is for people
+    and left out. Raises ConfigError with file, key and the nearest valid key.
     """
     try:
         data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -26,6 +26,7 @@ def load_settings(
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(data).__name__}")
+    data.pop("about", None)
     for change in changes:
         apply_change(data, change)
     if method is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from pydantic import Field
 from torch import Tensor
 
 from trainers.data.packing import Columns
@@ -11,9 +12,13 @@ from trainers.methods.base import Method, Role
 
 
 class ReverseKLOPD(Method):
-    """`KL(p_t ‖ q_t)` at every state that the student visited. Source: CHOP Eq. 10."""
+    """`(1-f)·KL(p_t ‖ q_t) + f·KL(q_t ‖ p_t)` at every state that the student visited.
+
+    f is `forward_share`. Source: CHOP Eq. 10 (f = 0); OmniOPD §5.1 compares with f = 0.5.
+    """
 
     name: Literal["opd"] = "opd"
+    forward_share: float = Field(0.0, ge=0, le=1)
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -28,8 +33,11 @@ class ReverseKLOPD(Method):
     def tokens(self, logits: Sequence[Tensor], columns: Columns) -> dict[str, Tensor]:
         """The divergence, and how far apart and how sure the two are."""
         log_p, log_q = map(log_probs, logits)
+        loss = kl(log_p, log_q)
+        if self.forward_share:
+            loss = (1 - self.forward_share) * loss + self.forward_share * kl(log_q, log_p)
         return {
-            "loss": kl(log_p, log_q),
+            "loss": loss,
             "student_entropy": entropy(log_p.detach()),
             "teacher_entropy": entropy(log_q),
             "tv": total_variation(log_p.detach(), log_q),

@@ -47,6 +47,12 @@ def test_reverse_kl() -> None:
     torch.testing.assert_close(result["tv"], (P - Q).abs().sum(-1) / 2)
 
 
+def test_reverse_and_forward_kl_may_be_mixed() -> None:
+    found = gradient(ReverseKLOPD(forward_share=0.3), STUDENT, [TEACHER], ANY)
+    reverse = gradient(ReverseKLOPD(), STUDENT, [TEACHER], ANY)
+    torch.testing.assert_close(found, 0.7 * reverse + 0.3 * (P - Q))
+
+
 @pytest.mark.parametrize("beta", [0.1, 0.5, 0.8])
 def test_gkd_between_its_ends(beta: float) -> None:
     mixture = beta * Q + (1 - beta) * P
