@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.config.training import training_names
 from tests.trainers.engine.material import settings
 from trainers.engine.config import TrainSettings
 from trainers.engine.errors import ConfigError
@@ -68,17 +69,4 @@ def test_files_and_methods_that_do_not_fit(tmp_path: Path, values: dict[str, Any
 
 def test_the_schema_names_every_method() -> None:
     names = TrainSettings.model_json_schema()["properties"]["method"]["discriminator"]["mapping"]
-    assert sorted(names) == [
-        "adapters",
-        "chop",
-        "distillm",
-        "gkd",
-        "grpo",
-        "opd",
-        "opsd",
-        "sampled-token-opd",
-        "sequence-kd",
-        "sft",
-        "todi",
-        "top-k-lsm",
-    ]
+    assert sorted(names) == training_names()
