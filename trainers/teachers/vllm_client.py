@@ -20,7 +20,9 @@ class VllmClient:
 
     def __init__(self, endpoint: str, *, api_key_env: str | None = None, **options: Any) -> None:
         self.endpoint = endpoint.rstrip("/").removesuffix("/v1")
-        self._http = HttpClient(self.endpoint, headers=_authorization(api_key_env), **options)
+        self._http = HttpClient(
+            self.endpoint, headers=authorization(api_key_env, "teacher"), **options
+        )
 
     def served(self) -> dict[str, dict[str, Any]]:
         """The models and adapters that are served, by name, as `/v1/models` describes them."""
@@ -58,10 +60,11 @@ class VllmClient:
         return found
 
 
-def _authorization(variable: str | None) -> dict[str, str]:
+def authorization(variable: str | None, key: str) -> dict[str, str]:
+    """The header with the key in an environment variable; `key`: of the settings, for messages."""
     if variable is None:
         return {}
-    key = os.environ.get(variable)
-    if not key:
-        raise TeacherError(f"teacher.api_key_env: the environment has no variable {variable}")
-    return {"Authorization": f"Bearer {key}"}
+    secret = os.environ.get(variable)
+    if not secret:
+        raise TeacherError(f"{key}.api_key_env: the environment has no variable {variable}")
+    return {"Authorization": f"Bearer {secret}"}

@@ -1,0 +1,1 @@
+"""Text teachers: endpoints, local models, and answers that were kept."""
