@@ -1,4 +1,4 @@
-"""A CHOP step over an OPD step on the same batch, by parts, and an OPD step against TRL's GKD.
+"""Steps of CHOP and OmniOPD over an OPD step on the same batch, and an OPD step against TRL's GKD.
 
 Random weights of the Qwen3 architecture, one trajectory a step; CPU seconds of one thread, which a
 busy machine disturbs less than wall time. Variants take turns, and figures are medians of ratios to
@@ -45,8 +45,10 @@ from trainers.engine.config import SEVEN, TrainSettings
 from trainers.engine.networks import BASE_KEY, SOURCE_KEY, load_student
 from trainers.engine.ranks import Ranks
 from trainers.engine.trainer import Trainer
-from trainers.methods.base import Beginning, Role
+from trainers.methods.base import Role
 from trainers.methods.chop import CHOP
+from trainers.methods.omniopd import OmniOPD
+from trainers.omniopd.audit import Audit, write_audits
 from trainers.segments import branch
 from trainers.serving.shipped import file_sha256
 from trainers.teachers.make import make_teachers
@@ -147,10 +149,11 @@ class Bench:
             pi = {"pi": {"contexts": [str(self.contexts)]}}
         return TrainSettings.model_validate(
             {
-                "out": str(self.folder / "out"),
+                "out": str(self.folder / "out" / method["name"]),
                 "method": method,
                 "student": {"model": str(self.student), "dtype": "float32"},
                 "teacher": teacher,
+                "text_teacher": {"kind": "recorded"},
                 "data": {"student_runs": ["unused"]},
                 "batch": {"trajectories": 1, "row_tokens": self.options.tokens},
                 "optimiser": {"steps": 10_000, "learning_rate": 1e-5},
@@ -165,10 +168,23 @@ class Bench:
         torch.manual_seed(0)
         student = load_student(settings.student, CPU)
         cursor = Cursor(len(trajectories), 0, student_share=1.0, seed=0)
-        teachers = make_teachers(settings, CPU)
-        work = Beginning(True, teachers, trajectories)
-        settings.method.begin(self.folder / method["name"], 0, work)
-        return Trainer(settings, student, teachers, trajectories, cursor, Ranks(0, 1, CPU))
+        teachers = make_teachers(settings, CPU, student)
+        trainer = Trainer(settings, student, teachers, trajectories, cursor, Ranks(0, 1, CPU))
+        if isinstance(settings.method, OmniOPD):
+            self.audit(settings.method, settings.out)
+        trainer.begin(0)
+        return trainer
+
+    def audit(self, method: OmniOPD, out: Path) -> None:
+        """Made-up verdicts of a text teacher, which is none of a step's work."""
+        out.mkdir(parents=True)
+        size = TURN // 2
+        found = [
+            Audit(one.name, at * size, at * size + size, 1.0, 0.5, 5.0, 10, 0.5, "", ())
+            for one in self.trajectories
+            for at in range(min(method.chunks, len(one.turns)))
+        ]
+        write_audits(out / "audits.parquet", found)
 
     def gkd(self) -> Callable[[int], None]:
         """A step of TRL's GKD at β = 1, the reverse KL: its own loss, AdamW as ours."""
@@ -267,6 +283,7 @@ def variants(options: argparse.Namespace) -> dict[str, tuple[dict[str, Any], tup
     two = ("call_graph", "test_manifest")
     return {
         "opd": ({"name": "opd"}, ()),
+        "omniopd": ({"name": "omniopd"}, ()),
         "gates": (gates | {"pi": "none"}, ()),
         "segments": (common | route(0.0) | {"pi": "none"}, ()),
         "PI of 2": (gates, two),

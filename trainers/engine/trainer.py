@@ -81,7 +81,7 @@ class Trainer:
         CheckpointError when a checkpoint cannot be written or is damaged.
         """
         start = self._resume(skip_damaged=skip_damaged)
-        self._method.begin(self._settings.out, start, self._beginning())
+        self.begin(start)
         steps, every = self._settings.optimiser.steps, self._settings.checkpoints.every
         journal = Journal(self._settings.out, start=start, steps=steps) if self._first else None
         with journal or nullcontext(), stop_requests() as request:
@@ -99,21 +99,24 @@ class Trainer:
                         128 + asked[0],
                     )
 
-    def _beginning(self) -> Beginning:
+    def begin(self, start: int) -> None:
+        """Let the method get ready for the steps from `start`."""
         settings, text = self._settings, self._text or (None, None)
         count = settings.optimiser.steps * settings.batch.trajectories
         numbers = dict.fromkeys(self._cursor.from_the_start(count))
-        return Beginning(
-            self._first,
-            self._network,
-            self._teachers,
-            self._trajectories,
-            [self._trajectories[number] for number in numbers],
-            settings.batch.row_tokens,
-            settings.batch.chunk,
-            settings.seed,
-            *text,
+        work = Beginning(
+            first=self._first,
+            network=self._network,
+            teachers=self._teachers,
+            trajectories=self._trajectories,
+            drawn=[self._trajectories[number] for number in numbers],
+            row_tokens=settings.batch.row_tokens,
+            chunk=settings.batch.chunk,
+            seed=settings.seed,
+            text_teacher=text[0],
+            prompts=text[1],
         )
+        self._method.begin(settings.out, start, work)
 
     def step(self, step: int) -> dict[str, float]:
         """One update, counted from 0; its metrics. Raises DivergedError without updating."""

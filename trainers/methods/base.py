@@ -54,7 +54,7 @@ class RowWork:
     chunk: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Beginning:
     """What a training begins with.
 

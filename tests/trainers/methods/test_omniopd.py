@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from tests.trainers.methods.toys import VOCABULARY, logits
-from tests.trainers.omniopd.material import trajectory
+from tests.trainers.omniopd.material import beginning, trajectory
 from trainers.data.packing import make_row
 from trainers.data.trajectories import Trajectory
-from trainers.methods.base import Beginning
 from trainers.methods.omniopd import OmniOPD
 from trainers.omniopd.audit import Audit, write_audits
 
@@ -29,9 +28,7 @@ def begun(folder: Path, *trajectories: Trajectory, **settings: Any) -> OmniOPD:
     """The method with its audits made."""
     method = OmniOPD(**settings)
     write_audits(folder / "audits.parquet", [audit(ONE, 1, 2, 0.25), audit(ONE, 4, 6, 0.75)])
-    nothing: Any = None
-    work = Beginning(True, nothing, {}, trajectories, trajectories, 99, 9, 0)
-    method.begin(folder, 0, work)
+    method.begin(folder, 0, beginning(trajectories))
     method.begin_row(make_row(trajectories), 0, 0)
     return method
 

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.trainers.omniopd.material import trajectory
+from tests.trainers.omniopd.material import beginning, trajectory
 from trainers.data.packing import make_row
-from trainers.methods.base import Beginning
 from trainers.methods.omniopd import OmniOPD
 from trainers.omniopd.audit import Audit, write_audits
 
@@ -25,12 +24,11 @@ STUDENT, REFERENCE = 2 * torch.randn(
 
 def begun(folder: Path, targets: Sequence[float], **settings: Any) -> OmniOPD:
     """The method with these verdicts on the chunks of `ONE`."""
-    nothing: Any = None
     method = OmniOPD(**settings)
     pairs = zip(CHUNKS, targets, strict=True)
     audits = [Audit(ONE.name, *at, 1.0, 0.5, each, 1, each, "x", ("x",)) for at, each in pairs]
     write_audits(folder / "audits.parquet", audits)
-    method.begin(folder, 0, Beginning(True, nothing, {}, [ONE], [ONE], 99, 9, 0))
+    method.begin(folder, 0, beginning([ONE]))
     method.begin_row(make_row([ONE]), 0, 0)
     return method
 

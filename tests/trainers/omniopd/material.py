@@ -1,10 +1,12 @@
 """Trajectories of a few turns."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from trainers.data.trajectories import Trajectory, Turn
+from trainers.methods.base import Beginning
 
 
 def trajectory(
@@ -19,4 +21,19 @@ def trajectory(
     size = len(ids)
     return Trajectory(
         name, "i", "student", np.array(ids, np.int32), tuple(found), np.full(size, -1, np.float32)
+    )
+
+
+def beginning(trajectories: Sequence[Trajectory]) -> Beginning:
+    """Of a training whose audits are made already, so that no model is asked."""
+    nothing: Any = None
+    return Beginning(
+        first=True,
+        network=nothing,
+        teachers={},
+        trajectories=trajectories,
+        drawn=trajectories,
+        row_tokens=99,
+        chunk=9,
+        seed=0,
     )
