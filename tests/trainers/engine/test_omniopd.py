@@ -1,6 +1,7 @@
 """OmniOPD from a configuration, with a teacher whose tokens are not the student's."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from harness.records import RunFolder, Verdict
 from tests.trainers.data.runs_on_disk import SUBMISSION, call, write_attempt
 from tests.trainers.engine.material import settings, validated, write_model
 from tests.trainers.engine.test_trainer import adapter, metrics, numbers, stopped_after
+from tests.trainers.tiny import byte_tokenizer
 from trainers.cost import main as cost
 from trainers.data.runs import read_runs
 from trainers.engine.errors import TeacherError
@@ -29,7 +31,13 @@ from trainers.serving.shipped import file_sha256
 from trainers.teachers.local import BaseOfStudent
 from trainers.teachers.make import make_teachers
 
+TOKENIZER = byte_tokenizer()
 METHOD = {"name": "omniopd", "chunks": 2, "chunk_tokens": 4, "rollouts": 3}
+
+
+def ids_of(characters: Iterable[str]) -> list[int]:
+    found: list[int] = TOKENIZER("".join(characters), add_special_tokens=False)["input_ids"]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +64,7 @@ def run(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Pa
         history: list[int] = []
         calls = []
         for turn in (1, 2):
-            prompt, sampled = (rng.choice([*b"abc d"], size).tolist() for size in (6, 12))
+            prompt, sampled = (ids_of(rng.choice([*"abc d"], size)) for size in (6, 12))
             history += prompt
             calls.append(call(turn, history, [*sampled, SUBMISSION], logprobs=[-1.0 - number] * 13))
             history = [*history, *sampled, SUBMISSION]
@@ -106,7 +114,7 @@ def test_audits_are_what_they_say_and_a_stopped_training_is_the_same_to_the_bit(
         one = trajectories[row["trajectory"]]
         ids = one.ids[one.positions][row["start"] : row["end"]]
         mine = one.log_probs[one.positions][row["start"] : row["end"]]
-        assert bytes(ids.tolist()).decode() == row["text"]
+        assert TOKENIZER.decode(ids) == row["text"]
         assert 0 < len(ids) <= 4
         assert row["prior"] == pytest.approx(float(torch.tensor(mine).mean().exp()), rel=1e-5)
         assert len(row["continuations"]) == row["rollouts"] == 3
