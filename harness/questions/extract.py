@@ -3,8 +3,10 @@
 import re
 
 MAX_ANSWER = 2_000
-_LINE = re.compile(r"^[\s>*_#\-]*(?:final\s+)?answer\s*[*_]*\s*[::][ \t]*(.*)$", re.I | re.M)
-_FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+\-.]*)[^\n`]*\n(.*?)^[ \t]*```[ \t]*$", re.M | re.S)
+_BOXES = 100  # so many from the end are looked at
+_LINE = re.compile(r"^[ \t>*_#\-]*(?:final[ \t]+)?answer[ \t*_]*[:\uff1a][ \t]*(.*)$", re.I | re.M)
+_BOX = re.compile(r"\\(?:boxed|fbox)[ \t]*\{")
+_FENCE = re.compile(r"[ \t]*```[ \t]*([\w+\-.]*)[^`]*")
 _PYTHON = {"", "python", "python3", "py", "py3"}
 _WRAPPED = (("$$", "$$"), ("$", "$"), (r"\[", r"\]"), (r"\(", r"\)"), ("**", "**"), ("`", "`"))
 
@@ -29,8 +31,8 @@ def final_answer(response: str) -> str | None:
     if lines := list(_LINE.finditer(text)):
         answer = bare(lines[-1][1])
         if not answer:
-            following = text[lines[-1].end() :].strip().split("\n\n")[0]
-            answer = bare(following)
+            following = text[lines[-1].end() :][: 2 * MAX_ANSWER]
+            answer = bare(following.strip().split("\n\n")[0])
     if not answer:
         answer = last_boxed(text)
     if answer and (inner := last_boxed(answer)):
@@ -40,7 +42,8 @@ def final_answer(response: str) -> str | None:
 
 def last_boxed(text: str) -> str | None:
     """What is inside the last `\\boxed{…}` or `\\fbox{…}` whose braces are closed."""
-    for start in reversed([match.end() for match in re.finditer(r"\\(?:boxed|fbox)\s*\{", text)]):
+    starts = [match.end() for match in _BOX.finditer(text)]
+    for start in reversed(starts[-_BOXES:]):
         depth = 1
         for place in range(start, min(len(text), start + MAX_ANSWER)):
             character = text[place]
@@ -74,5 +77,16 @@ def bare(text: str) -> str:
 
 def last_program(response: str) -> str | None:
     """The program of a response: its last closed fenced block of Python, or without a language."""
-    blocks = [match for match in _FENCE.finditer(spoken(response)) if match[1].lower() in _PYTHON]
-    return blocks[-1][2] if blocks else None
+    program: str | None = None
+    language, block = "", None
+    for line in spoken(response).split("\n"):
+        if block is None:
+            if opening := _FENCE.fullmatch(line):
+                language, block = opening[1].lower(), list[str]()
+        elif line.strip() == "```":
+            if language in _PYTHON:
+                program = "".join(f"{each}\n" for each in block)
+            block = None
+        else:
+            block.append(line)
+    return program

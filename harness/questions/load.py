@@ -74,6 +74,7 @@ def load_questions(
     hub = read_hub(
         manifest.dataset,
         config=manifest.config,
+        files=manifest.files,
         split=split or manifest.split,
         revision=revision or manifest.revision,
     )
@@ -117,12 +118,12 @@ def _questions(
             if earlier != number:
                 raise ColumnError(f"the id {instance.instance_id!r} is already in row {earlier}")
             instances[instance.instance_id] = instance
-        except ColumnError as error:
-            refused.append(_refused(source, number, "row", str(error)))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             field = ".".join(map(str, first["loc"]))
             refused.append(_refused(source, number, field, str(first["msg"])))
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            refused.append(_refused(source, number, "row", str(error)))
         if not instances and len(refused) == _MISSING and "no column" in refused[0].message:
             raise SuiteError(f"{source}: {refused[0].message}; the suite is {manifest.name}")
     if not instances:
@@ -174,12 +175,14 @@ def _rule(manifest: QuestionSuite, row: Mapping[str, Any]) -> MathRule | CodeRul
     columns = manifest.columns
     if manifest.kind == "math":
         return MathRule(answer=text(row, columns.answer).strip().strip("$").strip())
-    limit = seconds(value(row, columns.seconds), columns.seconds) if columns.seconds else 0.0
-    memory = memory_bytes(value(row, columns.memory), columns.memory) if columns.memory else 0
+    limit = seconds(value(row, columns.seconds)) if columns.seconds else 0.0
+    memory = memory_bytes(value(row, columns.memory)) if columns.memory else 0
     return CodeRule(
         tests=read_tests(row, columns.tests),
         seconds=min(max(limit * manifest.time_factor, manifest.seconds), 600.0),
         memory_bytes=min(max(memory, manifest.memory_mib * MIB), 8192 * MIB),
+        tolerance=manifest.tolerance,
+        ignore_case=manifest.ignore_case,
     )
 
 

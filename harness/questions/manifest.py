@@ -34,11 +34,12 @@ class Columns(Record):
 
 
 class QuestionSuite(Record):
-    """Where a suite's rows are and what their columns mean.
+    """Where a suite's rows are, what their columns mean, and how its programs are tested.
 
     schema_source: where the columns are documented. where: values that a row has to have to be
     in the suite; null stands for an empty column. seconds: of one test, at least. time_factor: by
     which the dataset's own limit is multiplied, since that is for compiled languages.
+    memory_mib: at least. tolerance, ignore_case: of a program's output.
     """
 
     schema_version: Literal[1] = 1
@@ -50,8 +51,11 @@ class QuestionSuite(Record):
     note: str = ""
     dataset: str | None = Field(None, description="Hub dataset id.")
     config: str | None = None
+    files: str | None = Field(
+        None, description="Parquet files of the dataset with `{split}` in it: runs no script of it."
+    )
     split: str = "test"
-    revision: str | None = Field(None, description="Hub commit, branch or tag.")
+    revision: str | None = Field(None, description="Hub commit, branch or tag; None: the newest.")
     file: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.\-]*$")
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     columns: Columns
@@ -59,6 +63,8 @@ class QuestionSuite(Record):
     seconds: float = Field(10.0, gt=0, le=600)
     time_factor: float = Field(5.0, gt=0)
     memory_mib: int = Field(1024, ge=64)
+    tolerance: float = Field(1e-6, ge=0, le=1)
+    ignore_case: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -30,6 +30,17 @@ class Verdicts:
     log: list[str] = field(default_factory=list)
 
 
+class _Flood:
+    """Says when a program has written more than is kept."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def __call__(self, chunk: bytes) -> bool:
+        self._bytes += len(chunk)
+        return self._bytes > _OUTPUT
+
+
 def limits_of(rule: CodeRule, most: Limits) -> Limits:
     """A sandbox's limits for a program, within `most`."""
     return Limits(
@@ -57,9 +68,15 @@ def run_tests(sandbox: Sandbox, program: str, rule: CodeRule, *, seconds: float)
             verdicts.why, verdicts.timed_out = f"all tests took over {seconds:g} s", True
             return verdicts
         limit = min(rule.seconds, left)
-        ran = sandbox.exec(_command(tests), timeout=limit, cwd="/tmp", stdin=given.encode())  # noqa: S108
+        ran = sandbox.exec(
+            _command(tests),
+            timeout=limit,
+            cwd="/tmp",  # noqa: S108
+            stdin=given.encode(errors="replace"),
+            on_output=_Flood(),
+        )
         verdicts.ran = number
-        verdicts.why = _fault(sandbox, ran, tests, expected, limit)
+        verdicts.why = _fault(sandbox, ran, rule, expected, limit)
         verdicts.timed_out = ran.timed_out
         verdicts.log.append(f"test {number}: {verdicts.why or 'passed'} ({ran.seconds:.2f} s)")
         if verdicts.why:
@@ -75,17 +92,22 @@ def _command(tests: Tests) -> list[str]:
     return ["/bin/sh", "-c", f'exec "$@" 2>{ERRORS}', "sh", *words]
 
 
-def _fault(sandbox: Sandbox, ran: ExecResult, tests: Tests, expected: str, limit: float) -> str:
+def _fault(sandbox: Sandbox, ran: ExecResult, rule: CodeRule, expected: str, limit: float) -> str:
     """What is wrong with a test's end; nothing when it passed."""
     if ran.timed_out:
         return f"over the time limit of {limit:g} s"
+    if ran.output_bytes > _OUTPUT:
+        return f"more than {_OUTPUT:,} bytes of output"
     if ran.exit_code != 0:
         said = sandbox.exec(["tail", "-c", str(_SHOWN), ERRORS], timeout=30, cwd="/").text
         return f"exit code {ran.exit_code}: {said.strip() or 'no message'}"
-    if ran.truncated:
-        return f"{ran.output_bytes:,} bytes of output, more than {_OUTPUT:,}"
-    right = same_value if tests.function else same_output
-    if right(expected, ran.text):
+    if rule.tests.function:
+        right = same_value(expected, ran.text, tolerance=rule.tolerance)
+    else:
+        right = same_output(
+            expected, ran.text, tolerance=rule.tolerance, ignore_case=rule.ignore_case
+        )
+    if right:
         return ""
     return f"wrong output: expected {_short(expected)}, found {_short(ran.text)}"
 

@@ -46,6 +46,8 @@ class CodeRule(Record):
     tests: Tests
     seconds: float = Field(gt=0, le=600, description="Wall clock of one test.")
     memory_bytes: int = Field(ge=64 * MIB)
+    tolerance: float = Field(1e-6, ge=0, description="Of decimal numbers, absolute or relative.")
+    ignore_case: bool = False
 
 
 Rule = Annotated[MathRule | CodeRule, Field(discriminator="kind")]
@@ -67,7 +69,9 @@ def as_instance(
     subject: str = "",
     level: str = "",
 ) -> Instance:
-    """A question as an instance. Raises ValidationError."""
+    """A question as an instance. Raises ValidationError, ValueError for an empty name."""
+    if not slug(name):
+        raise ValueError(f"the id {name[:100]!r} has no letter or digit")
     if isinstance(rule, MathRule):
         tests = ["answer"]
         solution = solution or rule.answer

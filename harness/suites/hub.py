@@ -15,11 +15,17 @@ class HubRows(NamedTuple):
 
 
 def read_hub(
-    dataset: str, *, split: str, config: str | None = None, revision: str | None = None
+    dataset: str,
+    *,
+    split: str,
+    config: str | None = None,
+    files: str | None = None,
+    revision: str | None = None,
 ) -> HubRows:
     """The rows of a dataset's split at a revision (a branch or tag is resolved to its commit).
 
-    config: of a dataset that has several.
+    config: of a dataset that has several. files: Parquet files of it to read, with `{split}` in
+    it, in place of what the dataset would load.
 
     Raises SuiteError when the library is missing, the hub cannot be reached, or the hub has no
     such dataset, revision or split.
@@ -35,7 +41,11 @@ def read_hub(
         if not huggingface_hub.constants.HF_HUB_OFFLINE:
             # Asked first, because the loader itself retries for 20 s when there is no network.
             revision = huggingface_hub.HfApi().dataset_info(dataset, revision=revision).sha
-        table = datasets.load_dataset(dataset, config, split=split, revision=revision)
+        if files is None:
+            table = datasets.load_dataset(dataset, config, split=split, revision=revision)
+        else:
+            where = f"hf://datasets/{dataset}@{revision or 'main'}/{files.replace('{split}', split)}"
+            table = datasets.load_dataset("parquet", data_files={split: where}, split=split)
     except Exception as error:  # the two libraries raise those of whichever HTTP client they use
         at = f"@{revision}" if revision else ""
         raise SuiteError(

@@ -1,6 +1,6 @@
 """A model that answers from a table, and runs of `harness ask` on it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,32 @@ from tests.agents.scripted_endpoint import ScriptedEndpoint, scripted
 Asks = Callable[..., dict[str, Any]]
 
 
-class Table(ScriptedEndpoint):
-    """Answers a prompt by the first of its keys that is in it; counts the requests."""
+Answers = Mapping[str, str | tuple[str, str]]
 
-    answers: dict[str, str]
 
-    @staticmethod
-    def of(served: ScriptedEndpoint, answers: dict[str, str]) -> None:
-        """Let a scripted endpoint answer from a table."""
+def answer_from(served: ScriptedEndpoint, answers: Answers) -> None:
+    """Let an endpoint answer a prompt by the first key that is in it: with a text, or a text and
+    why it ended. Token ids are bytes."""
 
-        def answer(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
-            served.requests.append(request)
-            prompt = request["messages"][0]["content"]
-            said = next((text for key, text in answers.items() if key in prompt), "I do not know.")
-            message = {"role": "assistant", "content": said}
-            choice = {"index": 0, "finish_reason": "stop", "message": message}
-            usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
-            return 200, {}, {"object": "chat.completion", "choices": [choice], "usage": usage}
+    def answer(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        served.requests.append(request)
+        prompt = request["messages"][0]["content"]
+        found = next((one for key, one in answers.items() if key in prompt), "I do not know.")
+        said, finish = (found, "stop") if isinstance(found, str) else found
+        ids = list(said.encode())
+        choice = {
+            "index": 0,
+            "finish_reason": finish,
+            "message": {"role": "assistant", "content": said},
+            "token_ids": ids,
+            "logprobs": {"content": [{"token": "", "logprob": -0.5} for _ in ids]},
+        }
+        count = {"prompt_tokens": len(prompt.encode()), "completion_tokens": len(ids)}
+        usage = count | {"total_tokens": sum(count.values())}
+        body = {"object": "chat.completion", "choices": [choice], "usage": usage}
+        return 200, {}, body | {"prompt_token_ids": list(prompt.encode())}
 
-        served.answer = answer  # type: ignore[method-assign]
+    served.answer = answer  # type: ignore[method-assign]
 
 
 @pytest.fixture
@@ -45,8 +52,8 @@ def asks(served: ScriptedEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HARNESS_BASE_URL", served.base_url)
     monkeypatch.delenv("HARNESS_MODEL", raising=False)
 
-    def ask(suite: str, answers: dict[str, str], **options: Any) -> dict[str, Any]:
-        Table.of(served, answers)
+    def ask(suite: str, answers: Answers, **options: Any) -> dict[str, Any]:
+        answer_from(served, answers)
         given: dict[str, Any] = {"profile": "docker", "seeds": (0,), "run_id": "run"} | options
         request = AskRequest(suite=suite, runs=tmp_path, command="harness ask", **given)
         return run_ask(request, dry_run=False)
