@@ -115,6 +115,8 @@ def test_a_teacher_reads_a_chunk_with_its_own_tokeniser(
         exact = path_log_prob(teacher, ids[0], ids[1])
         assert sample.log_prob == pytest.approx(exact, abs=1e-3)
         assert sample.teacher_tokens == len(ids[1])
+        assert all(len(each) <= len(sample.text) for each in sample.continuations)
+        assert any(len(each) == len(sample.text) for each in sample.continuations)
     assert {one.teacher_tokens == one.end - one.start for one in found.samples} != {True}
 
 
@@ -126,20 +128,35 @@ def test_text_and_chunk_are_read_apart(networks: dict[str, Network]) -> None:
     assert (cut.joined, whole.joined) == (False, True)
 
 
-def test_continuations_match_as_often_as_the_exact_probability_says(
+def test_continuations_come_as_often_as_the_exact_probability_says(
     networks: dict[str, Network], text: Path
 ) -> None:
-    """Of single tokens, where an exact match is the token itself."""
-    student = networks["student"]
-    given = options(texts=(text,), chunks=12, chunk_tokens=1, rollouts=(400,))
-    piece = trajectories(given, student)[1]
-    found = measure(given, student, networks["teacher"], continued(given, student, piece))
-    letters = [one for one in found.samples if one.text.isascii()]
-    assert len(letters) > 3
-    for one in letters:
-        exact = float(np.exp(one.log_prob))
-        count = Counter(one.continuations)[one.text]
-        assert abs(count - 400 * exact) < 4 * np.sqrt(400 * exact * (1 - exact)) + 1
+    """Of single tokens: the chunk's own, and the one that the teacher finds likeliest."""
+    student, teacher = networks["student"], networks["teacher"]
+    given = options(texts=(text,), chunks=24, chunk_tokens=1, rollouts=(400,))
+    whole = continued(given, student, trajectories(given, student)[1])
+    chances = log_probs(teacher, whole.ids)[whole.positions - 1].exp()
+    letters = [chr(at) for at in range(33, 127)]
+    ids = [teacher.tokenizer(letter).input_ids[0] for letter in letters]
+    found = [
+        one
+        for one in measure(given, student, teacher, whole).samples
+        if not student.tokenizer.decode(whole.ids[: whole.positions[one.start]]).endswith("\ufffd")
+    ]
+    assert len(found) > 3
+    for one in found:
+        said = Counter(one.continuations)
+        among = chances[one.start, ids]
+        best = int(among.argmax())
+        expected = [(letters[best], float(among[best]))]
+        if one.text in letters:
+            assert float(np.exp(one.log_prob)) == pytest.approx(
+                float(among[letters.index(one.text)]), rel=1e-3
+            )
+            expected.append((one.text, float(np.exp(one.log_prob))))
+        for letter, chance in expected:
+            spread = np.sqrt(400 * chance * (1 - chance))
+            assert abs(said[letter] - 400 * chance) < 4 * spread + 1
 
 
 def test_the_same_command_continues(
