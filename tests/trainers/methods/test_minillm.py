@@ -97,6 +97,10 @@ def test_minillm_does_not_go_further_than_its_clip(moved: float, stops: bool) ->
     later = 0 if stops else math.exp(moved) * 3 * (given - p[0])
     torch.testing.assert_close(found[0], step[0] - later, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(found[1], step[1], rtol=1e-5, atol=1e-6)
+    tempered = columns([1, 2], recorded=recorded, temperature=0.7)
+    ratio = (p / (student / 0.7).softmax(-1))[[0, 1], [1, 2]].clamp(max=4)
+    weighed = gradient(method, student, [teacher], tempered)
+    torch.testing.assert_close(weighed, ratio[:, None] * found, rtol=1e-5, atol=1e-6)
 
 
 def test_minillm_asks_its_teacher_once_for_a_trajectory() -> None:

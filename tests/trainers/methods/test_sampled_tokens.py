@@ -74,10 +74,10 @@ def test_a_frozen_sampler_is_asked_for() -> None:
 def test_eopd_adds_a_forward_kl_where_the_teacher_is_unsure() -> None:
     unsure = float(-(Q * Q.log()).sum())
     likeliest = torch.zeros(VOCABULARY, dtype=torch.bool)
-    likeliest[Q.topk(3).indices] = True
+    likeliest[Q.topk(4).indices] = True
     slope = torch.where(likeliest, -Q / P, 0)
     for threshold, added in ((unsure - 1e-6, 1), (unsure + 1e-6, 0)):
-        method = EOPD(threshold=threshold, k=3, forward_weight=0.6, ratio_limit=NO_LIMIT)
+        method = EOPD(threshold=threshold, k=4, forward_weight=0.6, ratio_limit=NO_LIMIT)
         found = expected_gradient(method, STUDENT, [TEACHER], P, columns)
         expected = REVERSE + added * 0.6 * at_logits(STUDENT, slope)[0]
         torch.testing.assert_close(found, expected)
@@ -133,14 +133,20 @@ def sod_gradient(method: SOD, student: Tensor, teacher: Tensor, known: Columns, 
     return slope
 
 
-def test_sod_is_the_reverse_kl_and_the_policy_gradient_in_the_first_turn() -> None:
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_sod_is_the_reverse_kl_and_the_policy_gradient_in_the_first_turn(
+    temperature: float,
+) -> None:
     advantage = torch.linspace(-1, 2, VOCABULARY, dtype=torch.float64)
     row = make_row([trajectory("r/a/0#0", (1,))])
     total = torch.zeros(VOCABULARY, dtype=torch.float64)
     for number in range(VOCABULARY):
-        known = columns([number], advantage=advantage[[number]])
+        known = columns([number], advantage=advantage[[number]], temperature=temperature)
         method = SOD(outcome_weight=0.5, ratio_limit=NO_LIMIT)
-        total += P[number] * sod_gradient(method, STUDENT, TEACHER, known, row)[0]
+        total += (
+            sampler(STUDENT[0], temperature, 1)[number]
+            * sod_gradient(method, STUDENT, TEACHER, known, row)[0]
+        )
     torch.testing.assert_close(total, REVERSE - 0.5 * at_logits(STUDENT, advantage)[0])
 
 
