@@ -55,13 +55,13 @@ def test_what_a_method_remembers_is_there_after_a_stop(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    straight, halted = (
+    straight, halted, again = (
         validated(settings(tmp_path / name, models, run, method=method))
-        for name in ("straight", "halted")
+        for name in ("straight", "halted", "halted")
     )
     train(straight)
     stopped_after(2, halted, monkeypatch)
-    train(halted)
+    train(again)
     assert numbers(tmp_path / "straight") == numbers(tmp_path / "halted")
     one, other = adapter(tmp_path / "straight"), adapter(tmp_path / "halted")
     assert all(torch.equal(one[name], other[name]) for name in one)
