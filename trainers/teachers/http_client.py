@@ -48,9 +48,16 @@ class HttpClient:
         )
 
     def ask(
-        self, method: str, path: str, content: bytes | None = None, kind: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        content: bytes | None = None,
+        kind: str = "application/json",
+        *,
+        most_bytes: int | None = None,
     ) -> httpx.Response:
-        """An answer of any status that is no passing trouble. Raises TeacherError for that."""
+        """An answer of any status that is no passing trouble. Raises TeacherError for that, and for
+        an answer of more than `most_bytes`."""
         retrying = Retrying(
             retry=retry_if_exception_type(_TryAgainError),
             stop=stop_after_attempt(self.attempts),
@@ -58,7 +65,7 @@ class HttpClient:
             reraise=True,
         )
         try:
-            return retrying(self._once, method, path, content, kind)
+            return retrying(self._once, method, path, content, kind, most_bytes)
         except _TryAgainError as error:
             raise TeacherError(
                 f"teacher {self.endpoint}{path}: {error}, {self.attempts} times: is the server up? "
@@ -71,10 +78,13 @@ class HttpClient:
             f"teacher {self.endpoint}{path}: status {answer.status_code}: {_message(answer)}"
         )
 
-    def _once(self, method: str, path: str, content: bytes | None, kind: str) -> httpx.Response:
+    def _once(
+        self, method: str, path: str, content: bytes | None, kind: str, most_bytes: int | None
+    ) -> httpx.Response:
         headers = {} if content is None else {"Content-Type": kind}
         try:
-            answer = self._client.request(method, path, content=content, headers=headers)
+            with self._client.stream(method, path, content=content, headers=headers) as response:
+                answer = self._whole(response, path, most_bytes)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise TeacherError(
                 f"teacher.endpoint {self.endpoint!r}: {error}; give http://HOST:PORT"
@@ -84,6 +94,21 @@ class HttpClient:
         if answer.status_code in _BUSY:
             raise _TryAgainError(f"status {answer.status_code} ({_message(answer)})")
         return answer
+
+    def _whole(self, response: httpx.Response, path: str, most: int | None) -> httpx.Response:
+        if most is None:
+            response.read()
+            return response
+        parts, size = [], 0
+        for part in response.iter_bytes():
+            parts.append(part)
+            size += len(part)
+            if size > most:
+                raise TeacherError(
+                    f"teacher {self.endpoint}{path}: the answer is larger than {most:,} bytes: it "
+                    "is not what was asked for"
+                )
+        return httpx.Response(response.status_code, content=b"".join(parts))
 
 
 def _message(answer: httpx.Response) -> str:

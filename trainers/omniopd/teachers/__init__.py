@@ -1,1 +1,1 @@
-"""Text teachers: endpoints, local models, and answers that were kept."""
+"""Text teachers: what answers an ask, keeps answers, and pays for them."""

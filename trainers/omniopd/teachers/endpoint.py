@@ -1,205 +1,194 @@
 """A text teacher behind an OpenAI-compatible endpoint."""
 
 import hashlib
-import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any
 
-import httpx
 import orjson
+from pydantic import ValidationError
 
 from trainers.engine.errors import TeacherError
 from trainers.omniopd.settings import EndpointSettings
-from trainers.omniopd.teachers.base import most_tokens
-from trainers.omniopd.teachers.capability import Capability, Continues, probe
+from trainers.omniopd.teachers.bounds import TokenBound
+from trainers.omniopd.teachers.budget import Paid
+from trainers.omniopd.teachers.cache import write_atomically
+from trainers.omniopd.teachers.parts import Part, Tokens, answers, check_form, shown
+from trainers.omniopd.teachers.prefill import frame
+from trainers.omniopd.teachers.probe import Capability, Probe, body
+from trainers.omniopd.teachers.wire import Json, RefusedError, Reply, Wire
 from trainers.omniopd.texts import Answer, Ask
-from trainers.teachers.http_client import HttpClient
-from trainers.teachers.vllm_client import authorization
 
-_CONTINUE = (
-    "Continue your last message from exactly where it stops. Repeat nothing of it, add no comment, "
-    "begin with the very next character."
-)
-_REPEATED = 12  # characters that an answer has to share with the end of a text to be a repetition
-_LARGEST = 2**24  # bytes of an answer
-_LONGEST = 2**16  # characters of a continuation
-_CHARACTERS_OF_A_TOKEN = 4  # where an endpoint counts none
+_FOLDER = "endpoints"
 
 
-class Said(NamedTuple):
-    """One answer of the endpoint."""
+class EndpointTeacher:
+    """A `TextTeacher`, and a `PartTeacher`, that connects when it is first needed.
 
-    texts: list[str]
-    prompt_tokens: int
-    generated_tokens: int
-    cached_tokens: int
-
-
-class EndpointContinuer:
-    """Asks for chat answers that go on where the student's stopped, or for bare completions.
-
-    capability: what the endpoint can do; asked of it by `check`, unless it is given.
+    folder: where it is kept what the endpoint can do. paid: takes what finding out has cost.
+    bound: counts tokens where the endpoint does not. pause_s: before a request is made once more.
+    Raises ConfigError for an address that is none.
     """
 
-    def __init__(self, settings: EndpointSettings, capability: Capability | None = None) -> None:
-        self._settings = settings
-        self._prefix = "/v1" if settings.endpoint.startswith("unix:") else ""
-        self._http = HttpClient(
-            settings.endpoint.rstrip("/"),
-            headers=authorization(settings.api_key_env, "text_teacher"),
-            timeout_s=settings.timeout_s,
-            attempts=settings.attempts,
-            connections=settings.concurrency,
-        )
-        self.capability = capability
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        folder: Path,
+        bound: TokenBound,
+        paid: Callable[[Paid], None] = lambda _: None,
+        *,
+        pause_s: float = 1,
+    ) -> None:
         self.concurrency = settings.concurrency
+        self._settings = settings
+        self._bound = bound
+        self._paid = paid
+        self._pause = pause_s
+        what = [settings.model, settings.prompt, settings.prefill]
+        what += [str(settings.temperature), str(settings.top_p)]
+        name = hashlib.sha256(orjson.dumps(what)).hexdigest()
+        self._path = folder / _FOLDER / f"{name}.json"
+        self._lock = threading.Lock()
+        self._connected: tuple[Wire, Capability, int | None] | None = None
+
+    @property
+    def capability(self) -> Capability:
+        """What the endpoint can do; it is asked where that is not known of the model it serves."""
+        return self._connect()[1]
 
     @property
     def identity(self) -> dict[str, str]:
-        """See `TextTeacher`."""
-        if self.capability is None:
-            self.capability = probe(self._status_and_texts, self._settings)
-        settings = self._settings
+        """See `TextTeacher`; not where the endpoint is."""
+        found, settings = self.capability, self._settings
         return {
-            "kind": "endpoint",
+            "kind": settings.kind,
             "model": settings.model,
+            "served": found.served,
+            "answers_as": found.answers_as,
             "prompt": settings.prompt,
-            "continues": self.capability.continues,
+            "prefill": found.prefill,
+            "strips_space": str(found.strips_space).lower(),
+            "left_out": " ".join(found.left_out),
             "temperature": str(settings.temperature),
             "top_p": str(settings.top_p),
             "length_factor": str(settings.length_factor),
         }
 
+    @property
+    def together(self) -> int:
+        """See `PartTeacher`."""
+        return self.capability.together
+
     def check(self, asks: Sequence[Ask]) -> None:
-        """Find out what the endpoint can do. Raises TeacherError when it does not answer."""
-        _ = self.identity
+        """See `TextTeacher`; connects."""
+        check_form(asks, self._settings.prompt)
+        longest = self._connect()[2]
+        if longest is None or not self._bound.exact:
+            return
+        for ask in asks:
+            tokens = self._bound.prompt(ask) + self._limit(ask)
+            if tokens > longest:
+                raise TeacherError(
+                    f"{self._settings.model!r} takes {longest:,} tokens; the text "
+                    f"{shown(ask.text)} and its continuation would have {tokens:,}: leave out "
+                    "longer trajectories, or take a teacher of longer texts"
+                )
 
-    def answer(self, ask: Ask, count: int, seed: int) -> Answer:
-        """See `Continuer`."""
-        assert self.capability is not None
-        began = time.monotonic()
-        body = self._body(ask) | {"max_tokens": most_tokens(ask, self._settings.length_factor)}
-        each = count if self.capability.several else 1
-        said: list[Said] = []
-        while (missing := count - sum(len(one.texts) for one in said)) > 0:
-            mine = {"n": min(each, missing), "seed": _seed(seed, ask, len(said))}
-            said.append(self._say(body | mine, ask))
-        return Answer(
-            texts=tuple(self._cut(ask, text) for one in said for text in one.texts),
-            prompt_tokens=sum(one.prompt_tokens for one in said),
-            generated_tokens=sum(one.generated_tokens for one in said),
-            cached_tokens=sum(one.cached_tokens for one in said),
-            requests=len(said),
-            seconds=time.monotonic() - began,
-        )
+    def most(self, part: Part) -> Tokens:
+        """See `PartTeacher`."""
+        return Tokens(self._bound.prompt(part.ask), part.count * self._limit(part.ask))
 
-    def _body(self, ask: Ask) -> dict[str, Any]:
-        assert self.capability is not None
-        settings, how = self._settings, self.capability.continues
-        body = {
-            "model": settings.model,
-            "temperature": settings.temperature,
-            "top_p": settings.top_p,
-        }
-        if how is Continues.TEXT:
-            return body | {"prompt": ask.text}
-        messages = [message.model_dump() for message in ask.messages]
-        text = ask.text if self.capability.trailing_space else ask.text.rstrip()
-        if not text:
-            return body | {"messages": messages}
-        messages.append({"role": "assistant", "content": text})
-        if how is Continues.FLAG:
-            body |= {"continue_final_message": True, "add_generation_prompt": False}
-        elif how is Continues.INSTRUCTION:
-            messages.append({"role": "user", "content": _CONTINUE})
-        return body | {"messages": messages}
+    def continuations(
+        self, asks: Sequence[Ask], count: int, seed: int
+    ) -> Iterator[tuple[int, Answer]]:
+        """See `TextTeacher`."""
+        return answers(self, asks, count, seed, self.answer)
 
-    def _cut(self, ask: Ask, text: str) -> str:
-        """What an answer adds to the text that was asked about."""
-        assert self.capability is not None
-        if self.capability.continues is Continues.INSTRUCTION:
-            text = _without_repetition(ask.text, text)
-        space = ask.text[len(ask.text.rstrip()) :]
-        if space and not self.capability.trailing_space and ask.messages:
-            text = text.removeprefix(space)
-        return text[:_LONGEST]
-
-    def _say(self, body: Mapping[str, Any], ask: Ask) -> Said:
-        status, found, error = self._request(body)
-        if status != httpx.codes.OK:
-            raise error
-        texts = _texts(found)
-        if not texts or len(texts) > body["n"]:
-            raise TeacherError(
-                f"text_teacher {self._settings.endpoint}: {len(texts)} answers where {body['n']} "
-                "were asked for: is it an OpenAI-compatible endpoint?"
-            )
-        usage = found.get("usage") or {}
-        details = usage.get("prompt_tokens_details") or {}
-        characters = len(ask.text) + sum(len(message.content) for message in ask.messages)
-        guess = -(-characters // _CHARACTERS_OF_A_TOKEN)
-        return Said(
-            texts,
-            _count(usage, "prompt_tokens", guess),
-            _count(usage, "completion_tokens", len(texts) * int(body["max_tokens"])),
-            _count(details, "cached_tokens", 0),
-        )
-
-    def _status_and_texts(self, body: Mapping[str, Any]) -> tuple[int, list[str]]:
-        """For the probe. Raises TeacherError for answers that are about no ask in particular."""
-        status, found, error = self._request({"model": self._settings.model, **body})
-        if status not in (
-            httpx.codes.OK,
-            httpx.codes.BAD_REQUEST,
-            httpx.codes.UNPROCESSABLE_ENTITY,
-        ):
-            raise error
-        return status, _texts(found) if status == httpx.codes.OK else []
-
-    def _request(self, body: Mapping[str, Any]) -> tuple[int, dict[str, Any], TeacherError]:
-        path = f"{self._prefix}/{'completions' if 'prompt' in body else 'chat/completions'}"
-        answer = self._http.ask("POST", path, orjson.dumps(body))
-        error = self._http.refused(path, answer)
-        if answer.status_code != httpx.codes.OK:
-            return answer.status_code, {}, error
+    def answer(self, part: Part) -> Answer:
+        """See `PartTeacher`: one request."""
+        wire, can, _ = self._connect()
+        framed = frame(part.ask, can.prefill, strips_space=can.strips_space)
+        more: Json = {"seed": part.sampling_seed, "n": part.count, **framed.parameters}
+        if part.count == 1:
+            del more["n"]
+        asked = body(self._settings, can.left_out, can.limit, self._limit(part.ask))
+        asked |= {name: each for name, each in more.items() if name not in can.left_out}
         try:
-            if len(answer.content) > _LARGEST:
-                raise ValueError(f"{len(answer.content):,} bytes")
-            found = orjson.loads(answer.content)
-            if not isinstance(found, dict):
-                raise ValueError("no object")
-        except ValueError as wrong:
+            reply = wire.complete(asked) if can.prefill == "none" else wire.chat(asked)
+        except RefusedError as error:
+            if not error.filtered:
+                raise
+            nothing = ("",) * part.count
+            return Answer(texts=nothing, prompt_tokens=0, generated_tokens=0)
+        self._check(reply, part, can)
+        texts = tuple(framed.continuation(text) for text in reply.texts)
+        return self._counted(reply, part).model_copy(update={"texts": texts})
+
+    def _counted(self, reply: Reply, part: Part) -> Answer:
+        prompt, generated = reply.prompt, reply.generated
+        if prompt is None:
+            prompt = self._bound.prompt(part.ask)
+        if generated is None:
+            found = sum(self._bound.text(text) for text in reply.texts)
+            generated = min(found, part.count * self._limit(part.ask))
+        return Answer(
+            texts=reply.texts,
+            prompt_tokens=prompt,
+            generated_tokens=generated,
+            cached_tokens=min(reply.cached or 0, prompt),
+            seconds=reply.seconds,
+        )
+
+    def _check(self, reply: Reply, part: Part, can: Capability) -> None:
+        if len(reply.texts) != part.count:
             raise TeacherError(
-                f"text_teacher {self._settings.endpoint}{path}: the answer is no JSON object of "
-                f"an endpoint ({wrong})"
-            ) from None
-        return answer.status_code, found, error
+                f"{self._settings.model!r} gave {len(reply.texts)} continuations of "
+                f"{part.count}; it gave as many as were asked for at first ({self._path}; without "
+                "this file it is found out again)"
+            )
+        if reply.model != can.answers_as:
+            self._path.unlink(missing_ok=True)
+            raise TeacherError(
+                f"{self._settings.model!r} now answers as {reply.model!r}, and did as "
+                f"{can.answers_as!r}: another model may be behind the endpoint. The same command "
+                "finds out what it can do, and keeps its answers apart"
+            )
+
+    def _limit(self, ask: Ask) -> int:
+        return ceil(ask.tokens * self._settings.length_factor)
+
+    def _connect(self) -> tuple[Wire, Capability, int | None]:
+        with self._lock:
+            if self._connected is None:
+                wire = Wire(self._settings, pause_s=self._pause)
+                card = wire.served(self._settings.model)
+                longest = card.get("max_model_len")
+                longest = longest if isinstance(longest, int) else None
+                self._connected = wire, self._capability(wire, _served(card)), longest
+            return self._connected
+
+    def _capability(self, wire: Wire, served: str) -> Capability:
+        try:
+            known = Capability.model_validate_json(self._path.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            known = None
+        if known is not None and known.served == served:
+            return known
+        found = Probe(wire, self._settings).capability(served)
+        self._paid(
+            Paid(
+                key="probe",
+                prompt_tokens=found.prompt_tokens,
+                generated_tokens=found.generated_tokens,
+                requests=found.requests,
+            )
+        )
+        write_atomically(self._path, found.model_dump_json(indent=1).encode())
+        return found
 
 
-def _texts(found: Mapping[str, Any]) -> list[str]:
-    """The texts of an answer's choices; a refusal or nothing at all is the empty text."""
-    try:
-        parts = [choice.get("message", choice) for choice in found["choices"]]
-        texts = [part.get("content", part.get("text")) or "" for part in parts]
-        return [str(text) for text in texts]
-    except (KeyError, TypeError, AttributeError):
-        return []
-
-
-def _count(found: Any, name: str, otherwise: int) -> int:
-    value = found.get(name) if isinstance(found, dict) else None
-    return value if isinstance(value, int) and value >= 0 else otherwise
-
-
-def _seed(seed: int, ask: Ask, number: int) -> int:
-    """Of one request: the same text is continued alike whatever else is asked."""
-    digest = hashlib.sha256(f"{seed} {number} {ask.messages} {ask.text}".encode()).digest()
-    return int.from_bytes(digest[:4]) >> 1
-
-
-def _without_repetition(before: str, text: str) -> str:
-    """An answer without the end of the text that it was to continue."""
-    for size in range(min(len(before), len(text)), 0, -1):
-        if before.endswith(text[:size]) and (size >= _REPEATED or size == len(before)):
-            return text[size:]
-    return text
+def _served(card: dict[str, Any]) -> str:
+    """A model as its endpoint lists it: where it was loaded from, else its name."""
+    return str(card.get("root") or card.get("id") or "")[:200]

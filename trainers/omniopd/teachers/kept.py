@@ -1,90 +1,175 @@
-"""A teacher whose answers are kept, and who stops at a budget."""
+"""A text teacher whose answers are kept: nothing is paid twice."""
 
+import hashlib
+import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from weakref import WeakValueDictionary
 
-from trainers.engine.errors import TeacherError
-from trainers.omniopd.teachers.base import Continuer
-from trainers.omniopd.teachers.cache import AnswerCache, answer_key
-from trainers.omniopd.teachers.purse import Purse
+from harness.records.base import Record
+from trainers.omniopd.settings import Budget, Prices
+from trainers.omniopd.teachers.budget import Ledger, Paid, Purse, price
+from trainers.omniopd.teachers.cache import AnswerCache
+from trainers.omniopd.teachers.parts import Part, PartTeacher, answers, parts
+from trainers.omniopd.teachers.recorded import Described, RecordedTeacher
 from trainers.omniopd.texts import Answer, Ask
+
+_FREE = {
+    **dict.fromkeys(("prompt_tokens", "generated_tokens", "cached_tokens", "requests"), 0),
+    "seconds": 0.0,
+    "replayed": True,
+}
+
+
+class Spent(Record):
+    """What was paid, in requests that were answered. usd: 0 without prices.
+
+    seconds: of requests side by side, added up. replayed: parts of answers that had been kept.
+    empty: continuations without any text, kept ones included.
+    """
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    requests: int = 0
+    seconds: float = 0.0
+    usd: float = 0.0
+    replayed: int = 0
+    empty: int = 0
 
 
 class KeptTeacher:
-    """A `TextTeacher` that asks another for what the cache has not, side by side.
+    """A `TextTeacher` that asks another one for what is not in a folder yet, within a budget.
 
-    teacher: none where there is nothing but the cache, whose answers `identity` gave.
+    Identical asks at the same time are paid once. Raises ConfigError for a budget in dollars
+    without prices.
     """
 
     def __init__(
-        self,
-        teacher: Continuer | None,
-        cache: AnswerCache,
-        purse: Purse,
-        identity: dict[str, str] | None = None,
+        self, inner: PartTeacher, folder: Path, budget: Budget, prices: Prices | None
     ) -> None:
-        self._teacher = teacher
-        self._cache = cache
-        self._purse = purse
-        self._identity = identity or {}
+        self.inner = inner
+        self.folder = folder
+        self._cache = AnswerCache(folder)
+        self._ledger = Ledger(folder)
+        self._purse = Purse(self._ledger, budget, prices)
+        self._prices = prices
+        self._spent = Spent()
+        self._lock = threading.Lock()
+        self._busy: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
 
     @property
     def identity(self) -> dict[str, str]:
         """See `TextTeacher`."""
-        return self._identity if self._teacher is None else self._teacher.identity
+        return self.inner.identity
 
     def check(self, asks: Sequence[Ask]) -> None:
         """See `TextTeacher`."""
-        if self._teacher is not None:
-            self._teacher.check(asks)
+        self.inner.check(asks)
 
     def continuations(
         self, asks: Sequence[Ask], count: int, seed: int
     ) -> Iterator[tuple[int, Answer]]:
-        """See `TextTeacher`. The same text is asked for once."""
-        numbers: dict[str, list[int]] = {}
-        for number, ask in enumerate(asks):
-            numbers.setdefault(answer_key(self.identity, ask, count, seed), []).append(number)
-        missing = []
-        for key, mine in numbers.items():
-            kept = self._cache.get(key)
-            if kept is None:
-                missing.append(key)
-                continue
-            yield from _for_each(mine, kept.model_copy(update={"replayed": True}))
-        if missing and self._teacher is None:
-            ask = asks[numbers[missing[0]][0]]
-            raise TeacherError(
-                f"{self._cache.folder}: no recorded answer for {len(missing)} of {len(asks)} "
-                f"texts, such as the one that ends in {ask.text[-60:]!r}: replay with the settings "
-                "and the runs of the recording, or give a teacher that can be asked"
-            )
-        if self._teacher is None:
+        """See `TextTeacher`. The same ask twice is paid once, and counted once.
+
+        Raises BusyError while another process spends the same budget.
+        """
+        if not asks:
             return
-        with ThreadPoolExecutor(self._teacher.concurrency) as pool:
-            running = {
-                pool.submit(self._ask, key, asks[numbers[key][0]], count, seed): key
-                for key in missing
-            }
-            try:
-                for future in as_completed(running):
-                    yield from _for_each(numbers[running[future]], future.result())
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        described = Described(identity=self.identity, together=self.inner.together)
+        described.keep(self.folder)
+        digest = described.sha256
+        same: dict[Ask, list[int]] = {}
+        for number, ask in enumerate(asks):
+            same.setdefault(ask, []).append(number)
+        numbers = [*same.values()]
 
-    def _ask(self, key: str, ask: Ask, count: int, seed: int) -> Answer:
-        assert self._teacher is not None
-        with self._purse.paying(ask, count) as pay:
-            answer = self._teacher.answer(ask, count, seed)
-            pay(answer)
-        self._cache.put(key, answer)
-        return answer
+        def answer(part: Part) -> Answer:
+            return self._answer(digest, part)
+
+        if isinstance(self.inner, RecordedTeacher):
+            self._require_all(self.inner, digest, [*same], count, seed)
+        with self._purse.open():
+            for place, found in answers(self.inner, [*same], count, seed, answer):
+                first, *others = numbers[place]
+                yield first, found
+                for number in others:
+                    yield number, found.model_copy(update=_FREE)
+
+    def spent(self, *, by_all: bool = False) -> Spent:
+        """What this teacher was paid since it was made; `by_all`: whatever its folder's ledger has,
+        of other trainings and of killed ones."""
+        with self._lock:
+            mine = self._spent
+        if not by_all:
+            return mine
+        found = Spent(replayed=mine.replayed, empty=mine.empty)
+        for paid in self._ledger.read():
+            found = _plus(found, paid, self._prices)
+        return found
+
+    def _require_all(
+        self, recorded: RecordedTeacher, teacher: str, asks: Sequence[Ask], count: int, seed: int
+    ) -> None:
+        """Raise TeacherError, before anything is done with the others, for asks not kept."""
+        missing = [
+            ask
+            for ask in asks
+            if any(
+                self._cache.get(_key(teacher, part)) is None
+                for part in parts(ask, count, seed, recorded.together)
+            )
+        ]
+        if missing:
+            raise recorded.missing(missing, len(asks))
+
+    def _answer(self, teacher: str, part: Part) -> Answer:
+        key = _key(teacher, part)
+        turn = self._turn(key)
+        with turn.lock:
+            kept = self._cache.get(key)
+            if kept is not None:
+                self._count(kept.texts, replayed=1)
+                return kept.model_copy(update={"replayed": True})
+            with self._purse.paying(self.inner.most(part)) as settle:
+                found = self.inner.answer(part)
+                paid = Paid(key=key, **found.model_dump(exclude={"texts", "replayed"}))
+                settle(paid)
+            self._cache.put(key, part, found)
+            self._count(found.texts, paid=paid)
+            return found
+
+    def _turn(self, key: str) -> "_Turn":
+        with self._lock:
+            return self._busy.setdefault(key, _Turn())
+
+    def _count(self, texts: Sequence[str], *, replayed: int = 0, paid: Paid | None = None) -> None:
+        empty = sum(not text for text in texts)
+        with self._lock:
+            now = self._spent if paid is None else _plus(self._spent, paid, self._prices)
+            more = {"replayed": now.replayed + replayed, "empty": now.empty + empty}
+            self._spent = now.model_copy(update=more)
 
 
-def _for_each(numbers: Sequence[int], answer: Answer) -> Iterator[tuple[int, Answer]]:
-    """An answer to several asks, paid for once."""
-    yield numbers[0], answer
-    for number in numbers[1:]:
-        free = {"prompt_tokens": 0, "generated_tokens": 0, "cached_tokens": 0, "requests": 0}
-        yield number, answer.model_copy(update={**free, "seconds": 0.0, "replayed": True})
+class _Turn:
+    """One request for a key at a time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+def _key(teacher: str, part: Part) -> str:
+    return hashlib.sha256(f"{teacher} {part.sha256}".encode()).hexdigest()
+
+
+def _plus(spent: Spent, paid: Paid, prices: Prices | None) -> Spent:
+    return spent.model_copy(
+        update={
+            "prompt_tokens": spent.prompt_tokens + paid.prompt_tokens,
+            "cached_tokens": spent.cached_tokens + paid.cached_tokens,
+            "generated_tokens": spent.generated_tokens + paid.generated_tokens,
+            "requests": spent.requests + paid.requests,
+            "seconds": spent.seconds + paid.seconds,
+            "usd": spent.usd + price(paid.tokens, prices),
+        }
+    )
