@@ -28,7 +28,7 @@ TWO = "```python\nfirst\n```\nthen\n```python\nsecond\n```"
         ("\\boxed{9} and \\boxed{never closed", "9"),
         ("Answer: $1$ and $2$", "$1$ and $2$"),
         ("<think>Answer: 1</think>\nAnswer: 2", "2"),
-        ("<think>Answer: 1", None),  # cut before its end
+        ("<think>\nAnswer: 1", None),  # cut before its end
         ("<think>x</think> no line", None),
         ("The answer: is 3", None),  # no line of its own
         ("the answer is 3", None),
@@ -51,8 +51,8 @@ def test_the_answer_of_a_response(response: str, answer: str | None) -> None:
         ("1.\n   ```python\n   x\n   ```", "   x\n"),
         ("```python\ns = '```'\n```", "s = '```'\n"),
         ("```python\nnever closed", None),
-        ("<think>```python\nx\n```", None),
-        ("<think>```python\nx\n```</think>```python\ny\n```", "y\n"),
+        ("<think>\n```python\nx\n```", None),
+        ("<think>\n```python\nx\n```\n</think>```python\ny\n```", "y\n"),
         ("print(1)", None),
     ],
 )

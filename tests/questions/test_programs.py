@@ -51,7 +51,7 @@ def test_a_right_program(grades: Grades) -> None:
         ("print('a b')", Verdict.UNRESOLVED, "1 of 2 tests passed; test 2: wrong output"),
         ("1 / 0", Verdict.UNRESOLVED, "ZeroDivisionError"),
         ("def f(:", Verdict.UNRESOLVED, "SyntaxError"),
-        ("while True: pass", Verdict.TIMED_OUT, "over the time limit"),
+        ("while True: pass", Verdict.TIMED_OUT, "over the time limit of 1 s"),
         ("x = bytearray(2**30)\nprint(input())", Verdict.UNRESOLVED, "exit code"),
         ("while True: print('x' * 2**20)", Verdict.UNRESOLVED, "more than 16,777,216 bytes"),
         ("import numpy", Verdict.UNRESOLVED, "ModuleNotFoundError"),
@@ -84,6 +84,7 @@ def test_all_tests_share_a_limit(grades: Grades) -> None:
     grade = grades("import time; time.sleep(0.3); print(1)", many, total=1.0)
     assert grade.verdict is Verdict.TIMED_OUT
     assert 1 <= grade.counts.fail_to_pass_passed < 5
+    assert grade.stopped_early
 
 
 def test_a_program_cannot_leave_the_denominator(
