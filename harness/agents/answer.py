@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -55,18 +54,6 @@ class AnswerAgent(Agent):
         emit(Event(step=0, seconds=0, kind="user", text=asked))
         most = min(endpoint.decoding.max_tokens, budget.tokens or endpoint.decoding.max_tokens)
         began = time.monotonic()
-
-        def end(kind: Any, reason: StopReason, text: str, patch: str = "", **data: Any) -> Outcome:
-            usage = Usage(
-                turns=1,
-                prompt_tokens=data.get("prompt_tokens", 0),
-                generated_tokens=data.get("generated_tokens", 0),
-            )
-            seconds = round(time.monotonic() - began, 3)
-            emit(Event(step=1, seconds=seconds, kind=kind, text=text or "(nothing)", data=data))
-            detail = text if kind == "note" else ""
-            return Outcome(patch=patch, stop_reason=reason, detail=detail, usage=usage)
-
         with ChatClient(endpoint) as client:
             try:
                 answer = client.complete(
@@ -75,20 +62,29 @@ class AnswerAgent(Agent):
                     timeout=budget.wall_clock_seconds,
                 )
             except OutOfTimeError as error:
-                return end("note", StopReason.WALL_CLOCK, str(error))
+                return _no_answer(StopReason.WALL_CLOCK, str(error), began, emit)
             except ContextOverflowError as error:
-                return end("note", StopReason.TOKEN_CAP, f"the context is full: {error}")
+                text = f"the context is full: {error}"
+                return _no_answer(StopReason.TOKEN_CAP, text, began, emit)
             except RefusedRequestError as error:
                 raise EndpointFailure(str(error)) from error
         text = answer.text.encode(errors="replace").decode()  # no half of a surrogate pair
+        counts = {
+            "prompt_tokens": answer.prompt_tokens,
+            "generated_tokens": answer.generated_tokens,
+        }
+        seconds = round(time.monotonic() - began, 3)
+        data = {"finish_reason": answer.finish_reason, **counts}
+        emit(Event(step=1, seconds=seconds, kind="assistant", text=text or "(nothing)", data=data))
         cut = answer.finish_reason == "length"
-        return end(
-            "assistant",
-            StopReason.TOKEN_CAP if cut else StopReason.FINISHED,
-            text,
-            text,
-            finish_reason=answer.finish_reason,
-            prompt_tokens=answer.prompt_tokens,
-            generated_tokens=answer.generated_tokens,
-            model_seconds=round(answer.seconds, 3),
+        return Outcome(
+            patch=text,
+            stop_reason=StopReason.TOKEN_CAP if cut else StopReason.FINISHED,
+            usage=Usage(turns=1, **counts),
         )
+
+
+def _no_answer(reason: StopReason, text: str, began: float, emit: Emit) -> Outcome:
+    seconds = round(time.monotonic() - began, 3)
+    emit(Event(step=1, seconds=seconds, kind="note", text=text))
+    return Outcome(patch="", stop_reason=reason, detail=text, usage=Usage(turns=1))

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from harness.questions.manifest import (
     load_question_suite,
     questions_folder,
 )
-from harness.questions.records import MIB, CodeRule, MathRule, as_instance
+from harness.questions.records import MIB, CodeRule, MathRule, as_instance, slug
 from harness.records import Instance
 from harness.suites.errors import SuiteError
 from harness.suites.hub import read_hub
@@ -56,11 +56,13 @@ def load_questions(
     if reference.lower().endswith(SUFFIXES):
         if rows or split:
             raise SuiteError(f"{reference}: a file has no splits and no other rows")
-        return _questions(own_suite(Path(reference)), reference, None, read_rows(Path(reference)))
+        return _questions(own_suite(Path(reference)), reference, read_rows(Path(reference)))
     name, _, revision = reference.partition("@")
     manifest = load_question_suite(name)
+    if split and (rows or manifest.file):
+        raise SuiteError(f"--split {split}: only a dataset on the hub has splits")
     if rows is not None:
-        return _questions(manifest, str(rows), None, read_rows(rows))
+        return _questions(manifest, str(rows), read_rows(rows))
     if manifest.file is not None:
         path = questions_folder() / manifest.file
         found = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -69,16 +71,18 @@ def load_questions(
                 f"{path}: SHA-256 is {found}, the manifest says {manifest.sha256}: restore it or "
                 "install the package again"
             )
-        return _questions(manifest, str(path), None, read_rows(path))
+        return _questions(manifest, str(path), read_rows(path))
     assert manifest.dataset is not None
     hub = read_hub(
         manifest.dataset,
         config=manifest.config,
         files=manifest.files,
-        split=split or manifest.split,
+        split=(split := split or manifest.split),
         revision=revision or manifest.revision,
     )
-    return _questions(manifest, manifest.dataset, hub.revision, hub.rows)
+    questions = _questions(manifest, manifest.dataset, hub.rows)
+    suite = replace(questions.suite, split=split, revision=hub.revision)
+    return replace(questions, suite=suite)
 
 
 def own_suite(path: Path) -> QuestionSuite:
@@ -91,7 +95,7 @@ def own_suite(path: Path) -> QuestionSuite:
     given: dict[str, Any] = {name: name for name in optional if name in first}
     given |= {"tests": ("tests",)} if kind == "code" else {"answer": "answer"}
     return QuestionSuite(
-        name=path.name.split(".")[0].lower().replace("_", "-"),
+        name=slug(path.name.split(".")[0].lower()).replace("_", "-").strip("-")[:60] or "questions",
         title=path.name,
         kind=kind,
         licence="the file's own",
@@ -101,9 +105,7 @@ def own_suite(path: Path) -> QuestionSuite:
     )
 
 
-def _questions(
-    manifest: QuestionSuite, source: str, revision: str | None, rows: Iterator[Row]
-) -> Questions:
+def _questions(manifest: QuestionSuite, source: str, rows: Iterator[Row]) -> Questions:
     instances: dict[str, Instance] = {}
     first_rows: dict[str, int] = {}
     refused: list[RefusedRow] = []
@@ -133,8 +135,8 @@ def _questions(
     suite = Suite(
         name=manifest.name,
         source=source,
-        split=manifest.split if manifest.file is None else None,
-        revision=revision,
+        split=None,
+        revision=None,
         instances=chosen,
         refused=tuple(refused),
         ignored_fields=(),

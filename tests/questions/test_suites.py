@@ -138,7 +138,7 @@ def test_rows_that_are_no_questions(
 
 def test_a_file_of_ones_own(tmp_path: Path) -> None:
     rows = [{"id": "a", "problem": "1 + 1?", "answer": "2"}]
-    jsonl, parquet = tmp_path / "My_Set.jsonl", tmp_path / "my-set.parquet"
+    jsonl, parquet = tmp_path / "_My_Set.v2.jsonl", tmp_path / "my-set.parquet"
     jsonl.write_text(json.dumps(rows[0]))
     pyarrow.parquet.write_table(pa.Table.from_pylist(rows), parquet)
     one, other = load_questions(str(jsonl)).suite, load_questions(str(parquet)).suite
@@ -163,5 +163,7 @@ def test_a_mapping_of_ones_own(tmp_path: Path) -> None:
 def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match="did you mean 'aime-2024'"):
         load_questions("aime2024")
+    with pytest.raises(SuiteError, match="only a dataset on the hub has splits"):
+        load_questions("sample-math", split="train")
     with pytest.raises(SuiteError, match="no such file"):
         load_questions(str(tmp_path / "none.jsonl"))
