@@ -42,7 +42,7 @@ def rest(text: str) -> str:
 class Scripted:
     """flags: takes vLLM's continue_final_message. trailing: what it makes of a last assistant
     message without it. several: what it makes of `n`. refuses: parameters that it does not know.
-    trouble: statuses that the next answers have. raw: bytes instead of an answer.
+    trouble: statuses, messages and codes of the next answers. raw: bytes instead of an answer.
     """
 
     flags: bool = False
@@ -108,7 +108,8 @@ class Scripted:
         await asyncio.sleep(self.latency)
         self.busy -= 1
         if self.trouble:
-            return _refusal(*self.trouble.pop(0))
+            status, message, *code = self.trouble.pop(0)
+            return _refusal(status, message, code=code[0] if code else None)
         if self.raw is not None:
             return Response(self.raw, media_type="application/json")
         for name in self.refuses:
@@ -156,5 +157,5 @@ class Scripted:
         return (None if len(messages) < 2 else ""), tokens + TURN
 
 
-def _refusal(status: int, message: str, **more: Any) -> Response:
-    return JSONResponse({"error": {"message": message, **more}}, status_code=status)
+def _refusal(status: int, message: str, code: str | None = None) -> Response:
+    return JSONResponse({"error": {"message": message, "code": code}}, status_code=status)

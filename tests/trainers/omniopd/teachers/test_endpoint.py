@@ -272,7 +272,10 @@ def test_refusals_of_the_model_are_empty_texts(tmp_path: Path) -> None:
         teacher.check([])
         server.silent = True
         assert one(teacher, "a").texts == ("", "")
-        server.raw = b'{"error": {"message": "filtered", "code": "content_filter"}}'
+        server.trouble = [(400, "blocked", "content_filter")]
+        filtered = one(teacher, "b")
+        assert filtered.texts == ("", "")
+        assert filtered.prompt_tokens == filtered.generated_tokens == 0
         server.trouble = [(400, "blocked")]
         with pytest.raises(TeacherError, match="status 400: blocked"):
             one(teacher, "b")
