@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 from aiohttp import web
 
 from harness.gateway import Gateway
@@ -15,9 +16,10 @@ from tests.gateway.scripted import Scripted as Upstream
 from tests.gateway.scripted import answer as upstream_answer
 from tests.trainers.omniopd.teachers.scripted import QUESTION, Scripted, ask, rest
 from trainers.engine.errors import ConfigError, TeacherError
-from trainers.omniopd.settings import EndpointSettings
+from trainers.omniopd.settings import EndpointSettings, LocalTextSettings
 from trainers.omniopd.teachers.bounds import TokenBound
 from trainers.omniopd.teachers.endpoint import EndpointTeacher
+from trainers.omniopd.teachers.local import LocalTextTeacher
 from trainers.omniopd.teachers.prefill import INSTRUCTION, frame
 from trainers.omniopd.teachers.wire import named
 from trainers.omniopd.texts import Answer
@@ -390,3 +392,21 @@ def test_the_embedded_server(client: httpx.Client, tmp_path: Path, prompt: str) 
     assert 3 <= found.generated_tokens <= 18
     assert set(teacher.capability.left_out) == {"min_p", "repetition_penalty", "n"}
     assert teacher.capability.prefill == ("instruction" if prompt == "chat" else "none")
+
+
+def test_a_served_model_and_the_same_one_here_say_the_same(
+    client: httpx.Client, tiny_folder: Path, tmp_path: Path
+) -> None:
+    sampling = {"prompt": "text", "temperature": 0}
+    served = {"kind": "endpoint", "endpoint": f"{client.base_url}/v1", "model": "tiny"}
+    here = {"kind": "local", "model": str(tiny_folder), "dtype": "float32"}
+    remote = EndpointTeacher(
+        EndpointSettings.model_validate(served | sampling), tmp_path, TokenBound()
+    )
+    local = LocalTextTeacher(LocalTextSettings.model_validate(here | sampling), torch.device("cpu"))
+    text = ask("def f(x):", characters=10**6, tokens=12)._replace(messages=())
+    [(_, found)] = remote.continuations([text], 1, 0)
+    [(_, expected)] = local.continuations([text], 1, 0)
+    assert found.texts == expected.texts
+    assert found.prompt_tokens == expected.prompt_tokens
+    assert found.generated_tokens == expected.generated_tokens
