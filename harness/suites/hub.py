@@ -44,7 +44,8 @@ def read_hub(
         if files is None:
             table = datasets.load_dataset(dataset, config, split=split, revision=revision)
         else:
-            where = f"hf://datasets/{dataset}@{revision or 'main'}/{files.replace('{split}', split)}"
+            names = files.replace("{split}", split)
+            where = f"hf://datasets/{dataset}@{revision or 'main'}/{names}"
             table = datasets.load_dataset("parquet", data_files={split: where}, split=split)
     except Exception as error:  # the two libraries raise those of whichever HTTP client they use
         at = f"@{revision}" if revision else ""
