@@ -54,6 +54,7 @@ class Scripted:
     trouble: list[Any] = field(default_factory=list)
     raw: bytes | None = None
     silent: bool = False
+    mumbles: bool = False
     latency: float = 0.0
     root: str = "/models/one"
     answers_as: str = "one"
@@ -114,7 +115,7 @@ class Scripted:
             return Response(self.raw, media_type="application/json")
         for name in self.refuses:
             if name in body:
-                return _refusal(400, f"Unsupported parameter: '{name}'.")
+                return _refusal(400, f"n, seed are known, not {name}", param=name)
         count = body.get("n", 1)
         if count > 1 and self.several == "refused":
             return _refusal(400, "this model gives one choice alone")
@@ -126,6 +127,7 @@ class Scripted:
                 return _refusal(400, problem)
             before, tokens = self._before(body)
         text = None if self.silent else (SENTENCE if before is None else rest(before))
+        text = "hm" if self.mumbles else text
         choices: list[Json] = [{"index": i, "finish_reason": "length"} for i in range(count)]
         for choice in reversed(choices):
             choice.update({"message": {"content": text}} if chat else {"text": text or ""})
@@ -157,5 +159,5 @@ class Scripted:
         return (None if len(messages) < 2 else ""), tokens + TURN
 
 
-def _refusal(status: int, message: str, code: str | None = None) -> Response:
-    return JSONResponse({"error": {"message": message, "code": code}}, status_code=status)
+def _refusal(status: int, message: str, **more: str | None) -> Response:
+    return JSONResponse({"error": {"message": message, **more}}, status_code=status)

@@ -140,6 +140,13 @@ def test_white_space_that_is_refused_is_taken_off_and_accounted_for(tmp_path: Pa
     assert {each: framed.continuation(each) for each in cases} == cases
 
 
+def test_a_message_that_is_not_closed_is_continued_whatever_is_written(tmp_path: Path) -> None:
+    with Scripted(flags=True, mumbles=True).serve() as server:
+        assert server.teacher(tmp_path).capability.prefill == "continue_final_message"
+    with Scripted(trailing="continues", mumbles=True).serve() as server:
+        assert server.teacher(tmp_path / "other").capability.prefill == "instruction"
+
+
 @pytest.mark.parametrize("several", ["ignored", "refused"])
 def test_without_n_there_are_as_many_requests(tmp_path: Path, several: Any) -> None:
     with Scripted(flags=True, several=several).serve() as server:

@@ -104,6 +104,7 @@ def _check_drawn(tokens: list[int], expected: torch.Tensor) -> None:
     assert len(tokens) > 500
     seen = torch.bincount(torch.tensor(tokens), minlength=len(expected))
     assert not bool(seen[expected == 0].any())
+    assert bool(seen[expected * len(tokens) > 20].all())
     by_chance = (2 * expected * (1 - expected) / (torch.pi * len(tokens))).sqrt().sum()
     assert 0.7 < float((seen / len(tokens) - expected).abs().sum() / by_chance) < 1.3
 
