@@ -17,7 +17,7 @@ from tests.trainers.teachers.vllm_counterpart import serving
 from trainers.omniopd.settings import EndpointSettings
 from trainers.omniopd.teachers.bounds import TokenBound
 from trainers.omniopd.teachers.endpoint import EndpointTeacher
-from trainers.omniopd.texts import Ask, Message
+from trainers.omniopd.texts import Answer, Ask, Message
 
 Json = dict[str, Any]
 
@@ -29,6 +29,13 @@ TURN = 10  # characters that a template has around a message
 def ask(text: str, *messages: Message, characters: int = 40, tokens: int = 8) -> Ask:
     """Of a chat, unless it has other messages."""
     return Ask(messages or (QUESTION,), text, characters, tokens)
+
+
+def one(teacher: EndpointTeacher, text: str, count: int = 2, seed: int = 0, **more: Any) -> Answer:
+    """Continuations of a text."""
+    [(number, found)] = teacher.continuations([ask(text, **more)], count, seed)
+    assert number == 0
+    return found
 
 
 def rest(text: str) -> str:

@@ -1,75 +1,34 @@
-"""Kept answers, and what they may cost."""
+"""Answers that are kept."""
 
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
 import torch
 
+from tests.trainers.omniopd.teachers.counting import (
+    ASKS,
+    GENERATED,
+    PRICES,
+    PROMPT,
+    Counting,
+    all_of,
+    kept,
+)
 from tests.trainers.omniopd.teachers.scripted import QUESTION, Scripted, ask
 from tests.trainers.tiny import wait_until
-from trainers.engine.errors import BusyError, ConfigError, TeacherError
-from trainers.omniopd.settings import Budget, Prices, RecordedSettings
-from trainers.omniopd.teachers.budget import Ledger, Paid, Purse, price
+from trainers.engine.errors import TeacherError
+from trainers.omniopd.settings import Budget, RecordedSettings
+from trainers.omniopd.teachers.budget import Ledger
 from trainers.omniopd.teachers.kept import KeptTeacher
 from trainers.omniopd.teachers.make import make_text_teacher
-from trainers.omniopd.teachers.parts import Part, Tokens
 from trainers.omniopd.texts import Answer, Ask
-
-PROMPT, GENERATED = 10, 4  # tokens of a request, and of a continuation; either may be twice as much
-PRICES = Prices(prompt_usd=1.0, generated_usd=10.0, cached_usd=0.5)
-ASKS = [ask(f"text {number}") for number in range(8)]
-
-
-class Counting:
-    """A teacher in memory that counts what it is asked."""
-
-    def __init__(self, concurrency: int = 1, together: int = 10, temperature: str = "1.0") -> None:
-        self.concurrency = concurrency
-        self.together = together
-        self.identity = {"kind": "counting", "temperature": temperature}
-        self.asked: list[Part] = []
-        self.wait: threading.Event | None = None
-        self.fails: str | None = None
-
-    def check(self, asks: Sequence[Ask]) -> None:
-        """Anything goes."""
-
-    def most(self, part: Part) -> Tokens:
-        """Twice what it will be."""
-        return Tokens(2 * PROMPT, 2 * GENERATED * part.count)
-
-    def answer(self, part: Part) -> Answer:
-        """The text and a number for each."""
-        self.asked.append(part)
-        if self.wait is not None:
-            self.wait.wait(10)
-        if part.ask.text == self.fails:
-            raise TeacherError("it fell over")
-        return Answer(
-            texts=tuple(f"{part.ask.text}/{part.number}/{n}" for n in range(part.count)),
-            prompt_tokens=PROMPT,
-            generated_tokens=GENERATED * part.count,
-            cached_tokens=2,
-            seconds=0.5,
-        )
-
-
-def kept(inner: Any, folder: Path, **limits: Any) -> KeptTeacher:
-    prices = limits.pop("prices", None)
-    return KeptTeacher(inner, folder, Budget(**limits), prices)
-
-
-def all_of(teacher: KeptTeacher, asks: Sequence[Ask] = ASKS, count: int = 2) -> list[Answer]:
-    found = dict(teacher.continuations(asks, count, 0))
-    return [found[number] for number in range(len(asks))]
 
 
 def test_what_was_paid_is_replayed_to_any_process(tmp_path: Path) -> None:
@@ -170,73 +129,6 @@ def test_what_came_before_an_error_is_kept(tmp_path: Path) -> None:
     again = Counting()
     all_of(kept(again, tmp_path))
     assert len(again.asked) == 8 - done
-
-
-@pytest.mark.parametrize("concurrency", [1, 4])
-def test_a_budget_of_tokens_stops_before_it_is_exceeded(tmp_path: Path, concurrency: int) -> None:
-    each, most = PROMPT + 2 * GENERATED, 2 * (PROMPT + 2 * GENERATED)
-    limit = 4 * each + most - 1  # the fifth request might cost one token too many
-    inner = Counting(concurrency)
-    with pytest.raises(TeacherError, match=rf"72 of {limit} tokens are spent .* may take 36") as no:
-        all_of(kept(inner, tmp_path, tokens=limit))
-    assert "text_teacher.budget.tokens" in str(no.value)
-    assert len(inner.asked) == 4
-    again = Counting(concurrency)
-    with pytest.raises(TeacherError, match=r"90 of 108 tokens"):
-        all_of(kept(again, tmp_path, tokens=limit + 1))
-    assert len(again.asked) == 1
-    rest = Counting(concurrency)
-    all_of(kept(rest, tmp_path, tokens=8 * each + each))
-    assert len(rest.asked) == 3
-
-
-def test_a_budget_of_dollars(tmp_path: Path) -> None:
-    one = (8 * 1.0 + 2 * 0.5 + 8 * 10.0) / 1e6
-    most = (20 * 1.0 + 16 * 10.0) / 1e6
-    inner = Counting()
-    with pytest.raises(TeacherError, match=r"\$0\.0002 of \$0\.0004 are spent"):
-        all_of(kept(inner, tmp_path, usd=2 * one + most - 1e-9, prices=PRICES))
-    assert len(inner.asked) == 2
-    with pytest.raises(ConfigError, match=r"budget\.usd: add text_teacher\.prices"):
-        kept(inner, tmp_path, usd=1.0)
-    dear = Prices(prompt_usd=0, generated_usd=0, cached_usd=3.0)
-    assert price(Tokens(10, 5, 4), dear) == pytest.approx(12 / 1e6)
-
-
-def test_a_request_waits_for_what_others_really_cost(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    purse = Purse(ledger, Budget(tokens=100), None)
-    entered = threading.Event()
-
-    def second() -> None:
-        with purse.paying(Tokens(60, 0)) as settle:
-            entered.set()
-            settle(Paid(key="b", prompt_tokens=30, generated_tokens=0))
-
-    thread = threading.Thread(target=second)
-    with purse.open():
-        with purse.paying(Tokens(60, 0)) as settle:
-            thread.start()
-            assert not entered.wait(0.05)
-            settle(Paid(key="a", prompt_tokens=10, generated_tokens=20))
-        thread.join(10)
-        assert entered.is_set()
-        with pytest.raises(TeacherError, match=r"60 of 100 tokens"), purse.paying(Tokens(41, 0)):
-            raise AssertionError
-        other = Purse(ledger, Budget(tokens=1), None)
-        with pytest.raises(BusyError, match="another process spends"), other.open():
-            raise AssertionError
-    assert [each.key for each in ledger.read()] == ["a", "b"]
-
-
-def test_a_ledger_that_was_cut_off(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    paid = Paid(key="a", prompt_tokens=1, generated_tokens=2)
-    assert not [*ledger.read()]
-    ledger.add(paid)
-    ledger.path.write_bytes(ledger.path.read_bytes() + b'{"key": "b", "pro')
-    Ledger(tmp_path).add(paid)
-    assert [*ledger.read()] == [paid, paid]
 
 
 def test_records_need_no_teacher(tmp_path: Path) -> None:
