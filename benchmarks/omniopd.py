@@ -3,7 +3,9 @@
 `similarity`: pairs of texts a second of each φ, of a chunk and its ten continuations (50 tokens,
 about 200 characters), against plain Python and, where they are installed, the usual libraries
 (`rouge-score`, `nltk`, `sacrebleu`) on the same texts, cut into words as ours are, and with the
-same results. CPU seconds of one thread, the best of three.
+same results. CPU seconds of one thread, the best of three. `teacher_calls`: asks of an endpoint
+one by one and side by side. What a step costs over OPD: `python -m benchmarks.step`; the share of
+time that a training waited for its teacher: `harness cost FOLDER`.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from math import exp, sqrt
 from pathlib import Path
 from typing import Any
 
+from benchmarks.omniopd_teachers import teacher_calls
 from trainers.omniopd.similarity import SIMILARITIES, Similarity, words
 
 Score = Callable[[str, str], float]
@@ -189,7 +192,10 @@ LIBRARIES: dict[str, dict[str, Callable[[str], Score]]] = {
     "bleu_1": {"sacrebleu": _sacrebleu},
     "bleu_2": {"sacrebleu": _sacrebleu},
 }
-PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Result]]] = {"similarity": similarity}
+PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Result]]] = {
+    "similarity": similarity,
+    "teacher_calls": lambda _: teacher_calls(),
+}
 
 
 def main() -> None:

@@ -184,7 +184,7 @@ class Bench:
             for one in self.trajectories
             for at in range(min(method.chunks, len(one.turns)))
         ]
-        write_audits(out / "audits.parquet", found)
+        write_audits(out / "audits.parquet", found, {})
 
     def gkd(self) -> Callable[[int], None]:
         """A step of TRL's GKD at β = 1, the reverse KL: its own loss, AdamW as ours."""

@@ -34,7 +34,7 @@ _FREE: Any = {  # what may change between start and resume
     "teacher": {"endpoint", "timeout_s", "attempts", "concurrency", "api_key_env"},
     "text_teacher": {
         *("endpoint", "timeout_s", "attempts", "concurrency", "api_key_env"),
-        *("budget", "prices", "batch", "cache"),
+        *("budget", "prices", "batch", "cache", "tokenizer"),
     },
 }
 

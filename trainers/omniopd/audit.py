@@ -4,6 +4,7 @@ Made once, before the first step, from the student as it was when it sampled; ke
 Shapes: N sampled tokens of a trajectory, C of a chunk of logits, V the vocabulary.
 """
 
+import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,10 +89,12 @@ def audits(method: "OmniOPD", out: Path, work: Beginning) -> dict[str, list[Audi
     """
     path = out / "audits.parquet"
     if not path.exists() and work.first:
+        if work.text_teacher is not None:
+            work.text_teacher.check([])  # a wrong name or key shows before the student is asked
         planned = list(plan(method, work))
         found, cost = ask(method, planned, work)
         write_record(out / "cost" / "measured.json", cost)
-        write_audits(path, found)
+        write_audits(path, found, work.text_teacher.identity if work.text_teacher else {})
     while not path.exists():
         time.sleep(_POLL_SECONDS)
     by_trajectory: dict[str, list[Audit]] = {}
@@ -198,9 +201,10 @@ def _verdict(method: "OmniOPD", planned: Planned, answer: Answer) -> Audit:
     )
 
 
-def write_audits(path: Path, found: Sequence[Audit]) -> None:
-    """Keep audits in a Parquet file, whole or not at all."""
+def write_audits(path: Path, found: Sequence[Audit], teacher: Mapping[str, str]) -> None:
+    """Keep audits in a Parquet file, whole or not at all; who gave them is in its metadata."""
     table = pa.Table.from_pylist([each._asdict() for each in found], schema=_SCHEMA)
+    table = table.replace_schema_metadata({"teacher": json.dumps(teacher)})
     draft = path.with_suffix(".draft")
     pq.write_table(table, draft)
     draft.replace(path)

@@ -111,9 +111,9 @@ def test_audits_are_what_they_say_and_a_stopped_training_is_the_same_to_the_bit(
     found = audits(straight)
     assert {row["trajectory"] for row in found} == set(trajectories)
     for row in found:
-        one = trajectories[row["trajectory"]]
-        ids = one.ids[one.positions][row["start"] : row["end"]]
-        mine = one.log_probs[one.positions][row["start"] : row["end"]]
+        each = trajectories[row["trajectory"]]
+        ids = each.ids[each.positions][row["start"] : row["end"]]
+        mine = each.log_probs[each.positions][row["start"] : row["end"]]
         assert TOKENIZER.decode(ids) == row["text"]
         assert 0 < len(ids) <= 4
         assert row["prior"] == pytest.approx(float(torch.tensor(mine).mean().exp()), rel=1e-5)

@@ -27,7 +27,7 @@ def audit(one: Trajectory, start: int, end: int, target: float) -> Audit:
 def begun(folder: Path, *trajectories: Trajectory, **settings: Any) -> OmniOPD:
     """The method with its audits made."""
     method = OmniOPD(**settings)
-    write_audits(folder / "audits.parquet", [audit(ONE, 1, 2, 0.25), audit(ONE, 4, 6, 0.75)])
+    write_audits(folder / "audits.parquet", [audit(ONE, 1, 2, 0.25), audit(ONE, 4, 6, 0.75)], {})
     method.begin(folder, 0, beginning(trajectories))
     method.begin_row(make_row(trajectories), 0, 0)
     return method

@@ -27,7 +27,7 @@ def begun(folder: Path, targets: Sequence[float], **settings: Any) -> OmniOPD:
     method = OmniOPD(**settings)
     pairs = zip(CHUNKS, targets, strict=True)
     audits = [Audit(ONE.name, *at, 1.0, 0.5, each, 1, each, "x", ("x",)) for at, each in pairs]
-    write_audits(folder / "audits.parquet", audits)
+    write_audits(folder / "audits.parquet", audits, {})
     method.begin(folder, 0, beginning([ONE]))
     method.begin_row(make_row([ONE]), 0, 0)
     return method
