@@ -104,15 +104,16 @@ def _estimate_lines(found: Any) -> list[str]:
 
 
 def _measured(folder: Path) -> tuple[Any, list[str]]:
-    from trainers.omniopd.cost import Estimate, Measured
+    from trainers.omniopd.cost import Cost, Estimate, Measured
 
     expected = Estimate.model_validate_json((folder / "cost" / "estimate.json").read_bytes())
     found = Measured.model_validate_json((folder / "cost" / "measured.json").read_bytes())
-    wanted = expected.expected
+    each = found.requests / max(found.asks, 1)  # an endpoint without n reads a prefix N times
+    wanted = Cost(prefill=expected.expected.prefill * each, decode=expected.expected.decode)
     lines = [
         *_estimate_lines(expected),
         f"measured   {found.prefill:,} tokens of prefill ({found.cached:,} of them cached): "
-        f"{found.prefill / wanted.prefill:.3f}× the estimate",
+        f"{found.prefill / wanted.prefill:.3f}× the estimate at {each:.3g} requests an ask",
         f"           {found.decode:,} decoded: {found.decode / wanted.decode:.3f}×",
         f"           {found.asks:,} asks, {found.replayed:,} of them answered before; "
         f"{found.requests:,} requests, {found.teacher_seconds:,.1f} s of the teacher, "
