@@ -36,9 +36,7 @@ def test_every_suite_has_a_recorded_row() -> None:
     for name in ROWS:
         suite = load_question_suite(name)
         assert suite.name == name
-        assert re.search(
-            "(not|neither) .*read", suite.schema_source
-        )
+        assert re.search("(not|neither) .*read", suite.schema_source)
 
 
 @pytest.mark.parametrize("suite", ROWS)
