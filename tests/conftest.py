@@ -51,6 +51,7 @@ git checkout {BASE} tests/test_a.py
 """
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the Docker engine look at all it holds, so one worker runs them."""
     for item in items:

@@ -278,6 +278,11 @@ class TrainSettings(Record):
                 f"method {self.method.name} samples from the student in every step, which needs "
                 "whole weights: sharding: none (or granularity: token)"
             )
+        if self.sharding == "fsdp" and self.method.asks_for_text:
+            raise ValueError(
+                f"method {self.method.name}: one process alone asks the student where it is "
+                "unsure, which needs whole weights: sharding: none"
+            )
         runs = self.data.student_runs + self.data.teacher_runs
         if self.method.name == "adapters" and (runs or not self.data.triples):
             raise ValueError("method adapters trains on data.triples, and on nothing else")

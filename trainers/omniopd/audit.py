@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainers.data.errors import DataError
 from trainers.data.packing import make_row, pack
 from trainers.data.trajectories import Trajectory
 from trainers.engine.errors import TeacherError
@@ -85,13 +86,19 @@ def audits(method: "OmniOPD", out: Path, work: Beginning) -> dict[str, list[Audi
     """The audits of all trajectories that will be drawn, by trajectory.
 
     The first process asks the teacher and writes `audits.parquet`; others wait for it. Raises
-    TeacherError; answers that came are kept, and the same command goes on with the rest.
+    DataError where there is nothing to audit, and TeacherError; answers that came are kept, and the
+    same command goes on with the rest.
     """
     path = out / "audits.parquet"
     if not path.exists() and work.first:
         if work.text_teacher is not None:
             work.text_teacher.check([])  # a wrong name or key shows before the student is asked
         planned = list(plan(method, work))
+        if not planned:
+            raise DataError(
+                f"the {len(work.drawn)} trajectories of this training have no text that could be "
+                "audited: every sampled token is a control token, or part of a character"
+            )
         found, cost = ask(method, planned, work)
         write_record(out / "cost" / "measured.json", cost)
         write_audits(path, found, work.text_teacher.identity if work.text_teacher else {})

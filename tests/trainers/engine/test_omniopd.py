@@ -19,6 +19,7 @@ from tests.trainers.engine.material import settings, validated, write_model
 from tests.trainers.engine.test_trainer import adapter, metrics, numbers, stopped_after
 from tests.trainers.tiny import byte_tokenizer
 from trainers.cost import main as cost
+from trainers.data.errors import DataError
 from trainers.data.runs import read_runs
 from trainers.engine.errors import TeacherError
 from trainers.engine.networks import load_student
@@ -177,6 +178,17 @@ def test_the_reference_is_the_student_without_its_adapter(
     assert all(each.requires_grad for name, each in student.named_parameters() if "lora" in name)
 
 
+def test_control_tokens_alone_cannot_be_audited(
+    models: dict[str, Path], stranger: Path, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "rollouts")
+    run.root.mkdir()
+    run.config.write_text("schema_version: 1\nid: rollouts\n")
+    write_attempt(run, "owner__repo-0", 0, [call(1, ids_of("abc"), [SUBMISSION])], None)
+    with pytest.raises(DataError, match="the 1 trajectories of this training have no text"):
+        train(validated(omniopd(tmp_path / "out", models, run.root, stranger)))
+
+
 def test_what_is_missing_is_said(
     models: dict[str, Path], run: Path, stranger: Path, tmp_path: Path
 ) -> None:
@@ -184,6 +196,9 @@ def test_what_is_missing_is_said(
     del values["text_teacher"]
     with pytest.raises(ValidationError, match="omniopd needs a text teacher"):
         validated(values)
+    sharded = omniopd(tmp_path, models, run, stranger, sharding="fsdp")
+    with pytest.raises(ValidationError, match="needs whole weights"):
+        validated(sharded)
     kept = {"kind": "recorded", "cache": str(tmp_path / "nothing"), "prompt": "text"}
     with pytest.raises(TeacherError, match="no recorded answers"):
         train(validated(omniopd(tmp_path, models, run, stranger, text_teacher=kept)))

@@ -32,22 +32,14 @@ def rendered(tokenizer: Any, ask: Ask) -> str:
             "text_teacher.model has a tokeniser without chat template: set prompt: text"
         )
     messages = [message.model_dump() for message in ask.messages]
+    begun = _apply(tokenizer, messages, add_generation_prompt=True)
+    if not ask.text.strip():
+        return begun + ask.text
+    messages.append({"role": "assistant", "content": ask.text})
     try:
-        begun: str = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
-        if not ask.text.strip():
-            return begun + ask.text
-        messages.append({"role": "assistant", "content": ask.text})
-        found: str = tokenizer.apply_chat_template(
-            messages, tokenize=False, continue_final_message=True
-        )
+        found = _apply(tokenizer, messages, continue_final_message=True)
     except ValueError:  # the template changes the answer, as with its thoughts
         return begun + ask.text
-    except Exception as error:  # templates can fail in any way
-        raise TeacherError(
-            f"the teacher's chat template does not take the messages: {error}"
-        ) from None
     stripped = ask.text.rstrip()
     if found.endswith(ask.text):
         return found
@@ -56,6 +48,21 @@ def rendered(tokenizer: Any, ask: Ask) -> str:
     if found.endswith(ask.text.strip()):
         return found + ask.text[len(stripped) :]
     return begun + ask.text
+
+
+def _apply(tokenizer: Any, messages: list[dict[str, str]], **options: bool) -> str:
+    """The template's text. Raises ValueError where it does not hold the last message's own."""
+    try:
+        text: str = tokenizer.apply_chat_template(messages, tokenize=False, **options)
+    except ValueError:
+        if "continue_final_message" in options:
+            raise
+        raise TeacherError("the teacher's chat template cannot begin an answer") from None
+    except Exception as error:  # templates can fail in any way
+        raise TeacherError(
+            f"the teacher's chat template does not take the messages: {error}"
+        ) from None
+    return text
 
 
 def _ends_in_special(tokenizer: Any, text: str) -> bool:
