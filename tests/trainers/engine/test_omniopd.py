@@ -158,6 +158,9 @@ def test_other_selections_and_priors(
     train(validated(omniopd(uniform, models, run, stranger, method=drawn)))
     entropies = [sum(row["entropy"] for row in audits(out)) for out in (peaks, uniform)]
     assert entropies[0] > entropies[1]
+    recorded = {round(float(np.exp(-1.0 - number)), 4) for number in range(4)}
+    assert {round(row["prior"], 4) for row in audits(uniform)} == recorded
+    assert recorded.isdisjoint(round(row["prior"], 4) for row in audits(peaks))
 
 
 def test_the_reference_is_the_student_without_its_adapter(
