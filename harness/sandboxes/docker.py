@@ -19,6 +19,7 @@ from harness.sandboxes.docker_binds import OwnContainer, engine_mounts, own_cont
 from harness.sandboxes.docker_config import host_config
 from harness.sandboxes.docker_engine import (
     ExecStream,
+    NotStartedError,
     engine_errors,
     kill,
     layer_bytes,
@@ -188,7 +189,7 @@ class DockerSandbox(ShellSandbox):
             if self._closed:
                 raise SandboxFailure("the sandbox is closed")
             if not self._running:
-                with engine_errors("start the container", _NotStartedError):
+                with engine_errors("start the container", NotStartedError):
                     self._api.start(self._container)
                 self._running = True
 
@@ -248,11 +249,11 @@ class DockerSandbox(ShellSandbox):
         argv = ["sh", "-c", _RUN, "sh", cwd, str(len(stdin)), *command]
         try:
             return self._attempt(argv, timeout, env, stdin, on_output, HeadTail(keep))
-        except _NotStartedError:
+        except NotStartedError:
             self._kill()
         try:
             return self._attempt(argv, timeout, env, stdin, on_output, HeadTail(keep))
-        except _NotStartedError as failure:
+        except NotStartedError as failure:
             if not self._destroyed(failure):
                 raise
             return refused(str(failure))
@@ -278,10 +279,10 @@ class DockerSandbox(ShellSandbox):
                 try:
                     first = next(chunks, b"")
                 except SandboxFailure as failure:
-                    raise _NotStartedError(str(failure)) from failure
+                    raise NotStartedError(str(failure)) from failure
                 if not first.startswith(_STARTED) and (first or stream.ended):
                     text = first.decode(errors="replace").strip()
-                    raise _NotStartedError(
+                    raise NotStartedError(
                         f"the container runs no command: {text}",
                         by_engine=not text or text.startswith("OCI runtime"),
                     )
@@ -304,7 +305,7 @@ class DockerSandbox(ShellSandbox):
             seconds=time.monotonic() - began,
         )
 
-    def _destroyed(self, failure: "_NotStartedError") -> bool:
+    def _destroyed(self, failure: "NotStartedError") -> bool:
         """Whether commands made the container unable to start one: a result, not a failure."""
         self._kill()
         with engine_errors("inspect the container"):
@@ -313,7 +314,7 @@ class DockerSandbox(ShellSandbox):
         return unable or not failure.by_engine or bool(_NO_SHELL.search(str(failure)))
 
     def _create(self, argv: list[str], env: Mapping[str, str], stdin: bytes) -> str:
-        with engine_errors("prepare a command", _NotStartedError):
+        with engine_errors("prepare a command", NotStartedError):
             created = self._api.exec_create(
                 self._container, argv, stdin=bool(stdin), environment=dict(env)
             )
@@ -346,11 +347,3 @@ def _local(layer: Mapping[str, str]) -> Path | None:
         return next(Path(layer["UpperDir"]).parent.glob("diff"), None)
     except (KeyError, OSError):
         return None
-
-
-class _NotStartedError(SandboxFailure):
-    """A command did not begin, so that it can be tried again."""
-
-    def __init__(self, text: str, *, by_engine: bool = True) -> None:
-        super().__init__(text)
-        self.by_engine = by_engine

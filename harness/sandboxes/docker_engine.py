@@ -19,6 +19,14 @@ _HEADER = struct.Struct(">4xI")  # stream, three zeros, payload size
 _GONE = (404, 409)  # no such container; not running, or its removal is under way
 
 
+class NotStartedError(SandboxFailure):
+    """A command did not begin, so that it can be tried again."""
+
+    def __init__(self, text: str, *, by_engine: bool = True) -> None:
+        super().__init__(text)
+        self.by_engine = by_engine
+
+
 @contextmanager
 def engine_errors(doing: str, kind: type[SandboxFailure] = SandboxFailure) -> Iterator[None]:
     """Turn whatever docker-py raises into one kind of failure that says what was being done."""
@@ -74,7 +82,8 @@ def layer_bytes(api: APIClient, container: str) -> int:
 
 
 class ExecStream:
-    """The connection to one exec of a container. Raises SandboxFailure when it breaks.
+    """The connection to one exec of a container. Raises SandboxFailure when it breaks, and
+    NotStartedError when the engine refuses, as it does once the container has ended.
 
     docker-py's own socket loses what arrives together with the response's headers, and its
     generator cannot be given a time limit.
@@ -88,7 +97,11 @@ class ExecStream:
                 json={"Detach": False, "Tty": False},
                 stream=True,
             )
-            self._response.raise_for_status()
+            if not self._response.ok:
+                raise NotStartedError(
+                    f"Docker could not start a command: {self._response.status_code} "
+                    f"{self._response.text.strip()}"
+                )
             self._socket = _socket(self._response.raw)
             with suppress(BrokenPipeError, ConnectionResetError):  # not started: see the output
                 self._socket.sendall(stdin)

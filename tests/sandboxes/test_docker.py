@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -65,6 +66,25 @@ def test_a_container_stopped_by_somebody_else_goes_on(kind: Kind, sandbox: Docke
     sandbox.write("/tmp/kept", b"kept")
     docker.from_env().containers.get(kind.left(kind.owner)[0]).kill()
     assert sandbox.read("/tmp/kept") == b"kept"
+
+
+@pytest.mark.docker
+def test_a_container_that_ends_before_a_prepared_command_starts(
+    kind: Kind, sandbox: DockerSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = sandbox._api.exec_create
+    prepared: list[str] = []
+
+    def then_kill(container: str, command: list[str], **options: Any) -> Any:
+        created = prepare(container, command, **options)
+        if not prepared:
+            sandbox._api.kill(container)
+        prepared.append(created["Id"])
+        return created
+
+    monkeypatch.setattr(sandbox._api, "exec_create", then_kill)
+    assert sandbox.exec("echo done", timeout=30).text == "done\n"
+    assert len(prepared) == 2
 
 
 @pytest.mark.docker
