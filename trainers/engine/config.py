@@ -174,6 +174,9 @@ class DataSettings(Record):
     student_runs: tuple[Path, ...] = ()
     teacher_runs: tuple[Path, ...] = ()
     triples: tuple[Path, ...] = Field((), description="Files of `harness datagen triples`.")
+    leave_out: tuple[str, ...] = Field(
+        (), description="Instances that are not trained on: ids, or patterns like django__*."
+    )
     max_tokens: int = Field(
         40_960, ge=2, description="Longer sequences are cut; longer triples are left out."
     )

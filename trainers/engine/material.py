@@ -1,6 +1,8 @@
 """The data of a training: read, prepared for the method, and in the order they are drawn."""
 
+import fnmatch
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +50,7 @@ def gather_material(settings: TrainSettings) -> Material:
         data.trajectories += part.trajectories
         data.counts += part.counts
         data.tokenizers |= part.tokenizers
+    data.trajectories = _kept(data.trajectories, settings.data.leave_out, data.counts)
     if not data.trajectories:
         left_out = ", ".join(f"{number} {what}" for what, number in sorted(data.counts.items()))
         paths = settings.data.student_runs + settings.data.teacher_runs
@@ -80,6 +83,7 @@ def _from_triples(settings: TrainSettings, method: Adapters) -> Material:
         empty_block=method.empty_block,
         union=method.union,
     )
+    data.trajectories = _kept(data.trajectories, settings.data.leave_out, data.counts)
     _check_triples(settings, method, data)
     trajectories = data.trajectories
     return Material(
@@ -109,6 +113,25 @@ def _check_triples(settings: TrainSettings, method: Adapters, data: Triples) -> 
             f"{given}: {data.empty_share:.1%} of the triples have no PI, not {wanted:.0%}: make "
             f"them with `--empty-share {wanted}`, or set method.empty_share (null: any share)"
         )
+
+
+def _kept(
+    trajectories: list[Trajectory], leave_out: tuple[str, ...], counts: Counter[str]
+) -> list[Trajectory]:
+    """Those of instances that no pattern names. Raises DataError for a pattern that names none."""
+    groups = {one.group for one in trajectories}
+    named: set[str] = set()
+    for pattern in leave_out:
+        matched = set(fnmatch.filter(groups, pattern))
+        if not matched:
+            raise DataError(
+                f"data.leave_out: {pattern!r} is no instance of the {len(groups)} in the data"
+            )
+        named |= matched
+    kept = [one for one in trajectories if one.group not in named]
+    if named:
+        counts["sequences left out: data.leave_out"] += len(trajectories) - len(kept)
+    return kept
 
 
 def _used(one: Trajectory, share: float) -> bool:

@@ -22,6 +22,7 @@ from trainers.data.packing import Row, make_row, pack
 from trainers.data.trajectories import Trajectory
 from trainers.engine.checkpoints import Checkpoint, CheckpointFolder, join_state, split_state
 from trainers.engine.config import TrainSettings
+from trainers.engine.counts import TokenCount
 from trainers.engine.errors import CheckpointError, DivergedError, StoppedError
 from trainers.engine.guards import DivergenceGuard
 from trainers.engine.interrupts import stop_requests
@@ -62,6 +63,10 @@ class Trainer:
         self._teachers = {role: teachers[role] for role in settings.method.roles}
         self._trajectories = trajectories
         self._cursor = cursor
+        asked = {id(each.model): each.model for each in self._teachers.values()}
+        self._asked = TokenCount(
+            each.causal for each in asked.values() if isinstance(each, Network) and each != network
+        )
         self._ranks = ranks
         self._first = ranks.first
         self._whole = settings.sharding == "none"
@@ -132,6 +137,7 @@ class Trainer:
         observed: Observations = {}
         self._optimiser.zero_grad()
         mine = list(self._ranks.share(rows))
+        self._asked.take()
         for teacher in self._teachers.values():
             if isinstance(teacher, Fetching):
                 teacher.fetch([one for (_, row_of), _ in mine for one in row_of])
@@ -143,13 +149,15 @@ class Trainer:
                 sums[name] += weight * float(values.detach().sum(dtype=torch.float64))
             if weight:
                 observed |= _by_trajectory(row, found, self._method.observes)
+        sums["teacher_tokens"] = float(self._asked.take())
         rate = self._update(step, batch, sums, divisor)
+        counted = {"tokens": tokens, "teacher_tokens": sums.pop("teacher_tokens")}
         self._observe(observed)
         means = {
             name: value / (divisor if name.endswith("loss") else tokens)
             for name, value in sums.items()
         }
-        return means | rate | {"tokens": tokens, "rows": len(rows)}
+        return means | rate | counted | {"rows": len(rows)}
 
     def _row(self, row: Row, step: int, number: int) -> dict[str, Tensor]:
         """The method's results for each sampled token of a row."""

@@ -14,10 +14,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.trainers.engine.material import settings, validated
+from trainers.data.errors import DataError
 from trainers.data.packing import Columns
 from trainers.data.runs import read_runs
 from trainers.engine.config import TrainSettings
 from trainers.engine.errors import CheckpointError, DivergedError
+from trainers.engine.material import gather_material
 from trainers.engine.networks import load_student
 from trainers.engine.run import train
 from trainers.methods.sft import SFT
@@ -29,8 +31,9 @@ def metrics(out: Path) -> list[dict[str, Any]]:
 
 
 def numbers(out: Path) -> list[dict[str, Any]]:
-    """The metrics but for the times."""
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in metrics(out)]
+    """The metrics but for the times, and for what teachers did: a cache spares it."""
+    spent = ("seconds", "teacher_tokens")
+    return [{k: v for k, v in line.items() if k not in spent} for line in metrics(out)]
 
 
 def adapter(out: Path) -> dict[str, Tensor]:
@@ -229,3 +232,34 @@ def test_a_teacher_that_is_no_number_stops_before_the_student_learns_it(
     values["teacher"] = {"model": str(broken), "dtype": "float32"}
     with pytest.raises(ModelError, match=f"{broken}.*gives logits that are no numbers"):
         train(validated(values))
+
+
+def test_what_teachers_were_run_on_is_counted(
+    models: dict[str, Path], run: Path, tmp_path: Path
+) -> None:
+    teacher = {"model": str(models["teacher"]), "dtype": "float32"}
+    cached = teacher | {"cache": str(tmp_path / "cache")}
+    for name, each in {"plain": teacher, "first": cached, "again": cached}.items():
+        train(validated(settings(tmp_path / name, models, run) | {"teacher": each}))
+    plain, first, again = (
+        [line["teacher_tokens"] for line in metrics(tmp_path / name)]
+        for name in ("plain", "first", "again")
+    )
+    lengths = {len(one.ids) for one in read_runs([run], "student", max_tokens=500).trajectories}
+    assert sum(plain) > sum(first) >= sum(lengths)
+    assert not any(again)
+
+
+def test_instances_that_are_left_out_are_not_trained_on(
+    models: dict[str, Path], run: Path, tmp_path: Path
+) -> None:
+    values = settings(tmp_path / "out", models, run)
+    groups = sorted({one.group for one in gather_material(validated(values)).trajectories})
+    values["data"]["leave_out"] = [groups[0]]
+    left = gather_material(validated(values))
+    assert sorted({one.group for one in left.trajectories}) == groups[1:]
+    assert left.data.counts["sequences left out: data.leave_out"] > 0
+    for pattern, message in ("nobody__*", "'nobody__\\*' is no instance"), ("*", "no trajectory"):
+        values["data"]["leave_out"] = [pattern]
+        with pytest.raises(DataError, match=message):
+            gather_material(validated(values))
