@@ -20,6 +20,9 @@ def pipeline(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value; may be repeated."),
     ] = None,
+    values: Annotated[
+        list[Path] | None, typer.Option(help="A YAML file of changed values; may be repeated.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = 1,
     stage: Annotated[
         list[str] | None, typer.Option(help="Only this stage; may be repeated.")
@@ -29,7 +32,10 @@ def pipeline(
         typer.Option(help="Put this stage's results aside, and all after it; may be repeated."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show jobs, where they stand, and CPU minutes.")
+        bool, typer.Option("--dry-run", help="Show jobs, where they stand, and what they take.")
+    ] = False,
+    short_of_disk: Annotated[
+        bool, typer.Option("--short-of-disk", help="Start although the disk is too small.")
     ] = False,
     as_json: JSON_OPTION = False,
 ) -> None:
@@ -40,16 +46,24 @@ def pipeline(
       harness pipeline manifests/pipelines/embedded.yaml --dry-run
       harness pipeline manifests/pipelines/embedded.yaml --jobs 2
       harness pipeline manifests/pipelines/embedded.yaml --redo report
+      harness pipeline manifests/pipelines/full.yaml --dry-run
+      harness pipeline manifests/pipelines/full.yaml --values manifests/pipelines/full/small.yaml
     """
     from rich.console import Console
 
-    from harness.pipeline.manifest import expand, load_pipeline
+    from harness.pipeline.cost import assumption_table, cost_table, stage_costs
+    from harness.pipeline.load import load_pipeline
+    from harness.pipeline.manifest import expand
     from harness.pipeline.plan import plan_rows, plan_table
     from harness.pipeline.run import run_pipeline
+    from harness.pipeline.state import State
 
-    loaded = load_pipeline(manifest, change or ())
+    loaded = load_pipeline(manifest, change or (), values or ())
     folder = out or Path("pipelines") / loaded.name
     expanded = expand(loaded, manifest, folder)
+    console = Console(stderr=True, soft_wrap=True)
+    if loaded.assumptions and not as_json:
+        console.print(assumption_table(loaded.assumptions))
     if not dry_run:
         run_pipeline(
             expanded,
@@ -57,10 +71,13 @@ def pipeline(
             at_a_time=jobs,
             only=stage or (),
             redo=redo or (),
-            console=Console(stderr=True, soft_wrap=True),
+            short_of_disk=short_of_disk,
+            console=console,
         )
     rows = plan_rows(expanded, folder)
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
-    else:
-        Console().print(plan_table(rows))
+        return
+    Console().print(plan_table(rows))
+    if dry_run and loaded.assumptions:
+        Console().print(cost_table(stage_costs(expanded, State(folder, expanded)), folder))

@@ -7,25 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import Field
 
 from harness.config import ConfigError
-from harness.config.load import parse_yaml
 from harness.config.run import Name
+from harness.pipeline.arithmetic import evaluate
 from harness.records import Record
 
 Scalar = str | int | float | bool
+Sum = float | str
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
 class Stage(Record):
-    """One step of a pipeline. `{name}` in a text stands for a value.
+    """One step of a pipeline. `{name}` in a text stands for a value; an argument of the command
+    that is the name of a list alone becomes as many arguments as the list has.
 
     each: values that it is run for, all combinations; a text names a list among the pipeline's
     values. needs: stages before it; where both have a value by the same name in `each`, only those
     with the same. reads: files whose content decides the result. makes: files and folders that are
-    there when it is done, below `{out}`. cpu_minutes: of one run, as measured; for the plan.
+    there when it is done, below `{out}`. env: variables that say where things are (addresses): they
+    are no part of what decides the result; empty ones are not set. exit_codes: with which it is
+    done. For the plan, of one run: cpu_minutes, as measured; hours of wall clock, gpus that it
+    holds for them and disk_gb that it leaves, as numbers or sums of values and assumptions.
     """
 
     name: Name
@@ -34,17 +38,46 @@ class Stage(Record):
     needs: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     makes: tuple[str, ...] = Field(min_length=1)
+    env: dict[str, str] = Field(default_factory=dict)
+    exit_codes: tuple[int, ...] = (0,)
     cpu_minutes: float | None = Field(None, gt=0)
+    hours: Sum | None = None
+    gpus: Sum = 0.0
+    disk_gb: Sum = 0.0
+
+
+class Assumption(Record):
+    """A number that the plan rests on: what it is, with its unit, and where it is from."""
+
+    value: float
+    what: str
+    source: str
 
 
 class Pipeline(Record):
-    """A manifest. Stages stand in an order in which they can be run."""
+    """A manifest. Stages stand in an order in which they can be run.
+
+    assumptions: numbers for the plan alone. dollars: of one run of a stage, a sum that may use its
+    hours and gpus too.
+    """
 
     schema_version: Literal[1] = 1
     name: Name
     title: str
     values: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
+    assumptions: dict[str, Assumption] = Field(default_factory=dict)
+    dollars: Sum | None = None
     stages: tuple[Stage, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What one run is planned to take: hours of wall clock, GPUs for them, GB on disk, dollars."""
+
+    hours: float | None = None
+    gpus: float = 0
+    disk_gb: float = 0
+    dollars: float = 0
 
 
 @dataclass(frozen=True)
@@ -59,22 +92,9 @@ class Job:
     reads: tuple[Path, ...]
     makes: tuple[Path, ...]
     cpu_minutes: float | None
-
-
-def load_pipeline(path: Path, changes: Sequence[str] = ()) -> Pipeline:
-    """A manifest with values changed like `steps=10`. Raises ConfigError."""
-    if not path.is_file():
-        raise ConfigError(f"pipeline {path} does not exist")
-    pipeline = parse_yaml(path, Pipeline)
-    values = dict(pipeline.values)
-    for change in changes:
-        key, equals, text = change.partition("=")
-        if not equals or key not in values:
-            raise ConfigError(
-                f"{change!r}: expected KEY=VALUE with a key of {path} ({', '.join(values)})"
-            )
-        values[key] = yaml.safe_load(text)
-    return Pipeline.model_validate(pipeline.model_dump() | {"values": values})
+    env: Mapping[str, str]
+    exit_codes: tuple[int, ...]
+    takes: Takes
 
 
 def expand(pipeline: Pipeline, manifest: Path, out: Path) -> list[Job]:
@@ -115,6 +135,7 @@ def _job(
     given: Mapping[str, str],
     before: Sequence[Job],
 ) -> Job:
+    lists = {key: value for key, value in pipeline.values.items() if isinstance(value, tuple)}
     single = {key: value for key, value in pipeline.values.items() if not isinstance(value, tuple)}
     values = {**single, **given, **own}
 
@@ -129,6 +150,12 @@ def _job(
 
         return _PLACE.sub(value, str(text))
 
+    def arguments(part: Scalar) -> tuple[str, ...]:
+        place = _PLACE.fullmatch(str(part))
+        if place and place[1] in lists and place[1] not in own:
+            return tuple(fill(one) for one in lists[place[1]])
+        return (fill(part),)
+
     def suits(job: Job) -> bool:
         return all(job.values[key] == own[key] for key in job.values.keys() & own.keys())
 
@@ -140,9 +167,32 @@ def _job(
         name="-".join([stage.name, *(str(value) for value in own.values())]),
         stage=stage.name,
         values=own,
-        command=tuple(fill(part) for part in stage.run),
+        command=tuple(argument for part in stage.run for argument in arguments(part)),
         needs=tuple(job.name for job in before if suits(job)),
         reads=tuple(Path(fill(text)) for text in stage.reads),
         makes=makes,
         cpu_minutes=stage.cpu_minutes,
+        env={key: text for key, text in ((k, fill(v)) for k, v in stage.env.items()) if text},
+        exit_codes=stage.exit_codes,
+        takes=_takes(stage, pipeline),
     )
+
+
+def _takes(stage: Stage, pipeline: Pipeline) -> Takes:
+    if stage.hours is None:
+        return Takes(disk_gb=evaluate(stage.disk_gb, numbers(pipeline)))
+    known = numbers(pipeline)
+    hours, gpus = evaluate(stage.hours, known), evaluate(stage.gpus, known)
+    dollars = evaluate(pipeline.dollars or 0, known | {"hours": hours, "gpus": gpus})
+    return Takes(hours, gpus, evaluate(stage.disk_gb, known), dollars)
+
+
+def numbers(pipeline: Pipeline) -> dict[str, float]:
+    """What sums may name: assumptions, values that are numbers, and how many a list has."""
+    found = {name: one.value for name, one in pipeline.assumptions.items()}
+    for name, value in pipeline.values.items():
+        if isinstance(value, tuple):
+            found[name] = len(value)
+        elif isinstance(value, int | float):
+            found[name] = value
+    return found

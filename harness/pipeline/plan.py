@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def plan_rows(jobs: Sequence[Job], out: Path) -> list[dict[str, Any]]:
                 "command": list(job.command),
                 "cpu_minutes_planned": job.cpu_minutes,
                 "cpu_minutes": None if done is None else round(done.cpu_seconds / 60, 2),
+                "takes": asdict(job.takes),
                 "log": str(state.log(job)),
             }
         )

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness.pipeline.cost import cost_table, lacking_gb, minutes, stage_costs, total
 from harness.pipeline.manifest import Job
 from harness.pipeline.state import Done, Standing, State
 
@@ -43,15 +44,17 @@ def run_pipeline(
     at_a_time: int,
     only: Sequence[str] = (),
     redo: Sequence[str] = (),
+    short_of_disk: bool = False,
     console: Console,
 ) -> None:
     """Run what is open. A job that is done stays done; one that was killed runs again.
 
     only: stages; what they need must be done. redo: stages whose results are put aside first, with
-    those of all jobs after them.
+    those of all jobs after them. short_of_disk: start although the plan does not fit on the disk.
 
     Raises PipelineError when a job fails (those at work with it are ended, and continue at the next
-    start), or when a job was done with something else than the manifest says now.
+    start), when a job was done with something else than the manifest says now, or when the disk is
+    too small for what is planned.
     """
     state = State(out, jobs)
     out.mkdir(parents=True, exist_ok=True)
@@ -59,6 +62,7 @@ def run_pipeline(
         _put_aside(jobs, state, redo, console)
         wanted = [job for job in jobs if not only or job.stage in only]
         waiting = [job for job in wanted if not _is_done(job, state)]
+        _announce(wanted, state, out, short_of_disk, console)
         line = _Line(console, state, len(wanted), waiting)
         finished = {job.name for job in jobs if job not in waiting and _is_done(job, state)}
         running: dict[int, _Running] = {}
@@ -95,6 +99,27 @@ def _is_done(job: Job, state: State) -> bool:
     return standing is Standing.DONE
 
 
+def _announce(
+    jobs: Sequence[Job], state: State, out: Path, short_of_disk: bool, console: Console
+) -> None:
+    """Show what is still to be paid for, where the manifest says so, before anything starts."""
+    costs = stage_costs(jobs, state)
+    whole = total(costs)
+    if not whole["gpu_hours"] and not whole["disk_gb"]:
+        return
+    console.print(cost_table(costs, out))
+    lacking = lacking_gb(costs, out)
+    if not lacking:
+        return
+    found = f"{whole['disk_gb']:,.0f} GB are planned, and {lacking:,.0f} GB of them are not free"
+    if not short_of_disk:
+        raise PipelineError(
+            f"{found} in {out}: make room, give another --out, or start all the same with "
+            "--short-of-disk; what is done stays done when the disk is full"
+        )
+    console.print(f"{found}: started all the same", highlight=False)
+
+
 def _put_aside(jobs: Sequence[Job], state: State, redo: Sequence[str], console: Console) -> None:
     stages = {job.stage for job in jobs}
     for name in redo:
@@ -122,6 +147,7 @@ def _start(job: Job, state: State) -> _Running:
             stdout=output,
             stderr=subprocess.STDOUT,
             preexec_fn=_end_with_parent,
+            env=os.environ | job.env,
         )
     return _Running(job, process, time.monotonic())
 
@@ -134,8 +160,9 @@ def _end(one: _Running, used: resource.struct_rusage, state: State) -> Done:
     job, log = one.job, state.log(one.job)
     missing = [path for path in job.makes if not path.exists()]
     code = one.process.returncode
-    if code or missing:
-        what = f"ended with {code}" if code else f"did not make {missing[0]}"
+    failed = code not in job.exit_codes
+    if failed or missing:
+        what = f"ended with {code}" if failed else f"did not make {missing[0]}"
         whole = log.read_text(encoding="utf-8", errors="replace")
         tail = whole[whole.rfind("\n$ ") + 1 :][-_TAIL:].strip()  # of this start alone
         raise PipelineError(
@@ -159,7 +186,7 @@ def _stop(running: dict[int, _Running]) -> None:
 
 
 class _Line:
-    """Says what is finished and how long the rest will take, from the stages' own CPU minutes."""
+    """Says what is finished and how long the rest will take, from the stages' own times."""
 
     def __init__(self, console: Console, state: State, total: int, waiting: Sequence[Job]) -> None:
         self._console, self._total = console, total
@@ -169,8 +196,8 @@ class _Line:
 
     def finish(self, job: Job, done: Done) -> None:
         del self._open[job.name]
-        self._planned += job.cpu_minutes or 0
-        rest = sum(each.cpu_minutes or 0 for each in self._open.values())
+        self._planned += minutes(job)
+        rest = sum(minutes(each) for each in self._open.values())
         spent = time.monotonic() - self._began
         eta = f", ETA {spent / self._planned * rest / 60:.0f} min" if rest and self._planned else ""
         self._console.print(

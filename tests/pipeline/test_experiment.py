@@ -9,7 +9,8 @@ from harness.config import ConfigError
 from harness.config.load import parse_yaml
 from harness.pipeline.experiment import Experiment, load_policies, results
 from harness.pipeline.experiment_page import write_experiment
-from harness.pipeline.manifest import expand, load_pipeline
+from harness.pipeline.load import load_pipeline
+from harness.pipeline.manifest import expand
 from harness.records import Verdict
 from harness.suites.manifests import manifests_root
 from tests.reports.report_builder import RunBuilder, make_instances

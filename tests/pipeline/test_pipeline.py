@@ -11,7 +11,8 @@ import yaml
 from rich.console import Console
 
 from harness.config import ConfigError
-from harness.pipeline.manifest import expand, load_pipeline
+from harness.pipeline.load import load_pipeline
+from harness.pipeline.manifest import expand
 from harness.pipeline.plan import plan_rows
 from harness.pipeline.run import PipelineError, run_pipeline
 
