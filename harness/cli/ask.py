@@ -31,7 +31,7 @@ def ask(
         str | None, typer.Option(help="Model: a shipped name, a folder, a hub or endpoint id.")
     ] = None,
     adapter: Annotated[
-        Path | None, typer.Option(help="LoRA adapter (shipped, or a folder) for an embedded model.")
+        Path | None, typer.Option(help="LoRA adapter of the model: shipped, or a folder.")
     ] = None,
     seeds: Annotated[
         str, typer.Option(help="Answers to a question: how many (4: 0 to 3), or a list (0,7).")

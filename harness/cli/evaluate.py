@@ -35,7 +35,7 @@ def evaluate(
         str | None, typer.Option(help="Model: a shipped name, a folder, a hub or endpoint id.")
     ] = None,
     adapter: Annotated[
-        Path | None, typer.Option(help="LoRA adapter (shipped, or a folder) for an embedded model.")
+        Path | None, typer.Option(help="LoRA adapter of the model: shipped, or a folder.")
     ] = None,
     agent_option: Annotated[
         list[str] | None,

@@ -28,7 +28,8 @@ class ModelConfig(Record):
     `embedded`: `name` (a shipped model, a folder or a hub id) served on this machine's CPU, with
     the LoRA adapter `adapter` (a shipped one or a folder) merged into it.
     `endpoint`: an OpenAI-compatible server; what is not given comes from HARNESS_BASE_URL and
-    HARNESS_MODEL. The key comes from HARNESS_API_KEY alone and is never written down.
+    HARNESS_MODEL, and vLLM is asked to load the folder `adapter`. The key comes from
+    HARNESS_API_KEY alone and is never written down.
     `rehearsal`: no model but a script that plays each instance's gold patch.
     """
 
@@ -38,12 +39,9 @@ class ModelConfig(Record):
     base_url: str | None = None
 
     @model_validator(mode="after")
-    def _only_here(self) -> Self:
-        if self.adapter is not None and self.kind != "embedded":
-            raise ValueError(
-                f"an adapter is merged into an embedded model; a model of kind {self.kind} is "
-                "served with its adapter by the endpoint, under a name of its own"
-            )
+    def _has_a_model(self) -> Self:
+        if self.adapter is not None and self.kind == "rehearsal":
+            raise ValueError("a rehearsal has no model that an adapter could belong to")
         return self
 
 

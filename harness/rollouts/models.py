@@ -15,6 +15,7 @@ from harness.agents.embedded import ModelFacts, embedded_endpoint
 from harness.agents.rehearsal import MODEL, rehearsal_endpoint
 from harness.config import ConfigError, ModelConfig
 from harness.records import Instance
+from harness.rollouts.adapters import load_adapter
 
 DEFAULT_EMBEDDED = "smollm2-135m"
 SMALL_MODEL_NOTE = (
@@ -62,20 +63,27 @@ def serve_model(
             "or use --profile embedded"
         )
     key = os.environ.get("HARNESS_API_KEY")
-    cards = _served(base_url, key)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    cards = _served(base_url, headers)
     name = model.name or os.environ.get("HARNESS_MODEL") or next(iter(cards))
     if name not in cards:
         raise ConfigError(f"{base_url} serves {', '.join(cards)}, not {name!r}")
+    told: dict[str, Any] = {"name": name, "kind": "endpoint"}
+    asked_for = name
+    if model.adapter is not None:
+        loaded = load_adapter(base_url, headers, name, model.adapter, cards)
+        told |= {"adapter_sha256": loaded.sha256}
+        asked_for = loaded.name
     endpoint = Endpoint(
         base_url=base_url,
-        model=name,
+        model=asked_for,
         api_key=SecretStr(key) if key else None,
         decoding=decoding,
     )
     try:
         found = _with_facts(endpoint, ModelFacts.model_validate(cards[name].get("facts")))
     except ValidationError:  # our own server alone tells them
-        found = ServedModel(endpoint, {"name": name, "kind": "endpoint"})
+        found = ServedModel(endpoint, told)
     yield found
 
 
@@ -86,9 +94,8 @@ def _with_facts(endpoint: Endpoint, facts: ModelFacts) -> ServedModel:
     return ServedModel(endpoint, facts.model_dump(mode="json"), tuple(notes))
 
 
-def _served(base_url: str, key: str | None) -> dict[str, dict[str, Any]]:
+def _served(base_url: str, headers: dict[str, str]) -> dict[str, dict[str, Any]]:
     """The models' cards by id."""
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
     url = f"{base_url.rstrip('/')}/models"
     try:
         answer = httpx.get(url, headers=headers, timeout=20).raise_for_status().json()

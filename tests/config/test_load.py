@@ -29,11 +29,12 @@ def test_the_paper_s_budget_is_the_default() -> None:
     assert (profile.decoding.temperature, profile.decoding.top_p) == (0.7, 0.95)
 
 
-def test_an_adapter_is_for_an_embedded_model() -> None:
+def test_an_adapter_is_for_a_model() -> None:
     adapter = Path("adapters/one")
-    assert ModelConfig(kind="embedded", name="base", adapter=adapter).adapter == adapter
-    with pytest.raises(ValueError, match="a model of kind endpoint is served with its adapter"):
-        ModelConfig(kind="endpoint", adapter=adapter)
+    for kind in ("embedded", "endpoint"):
+        assert ModelConfig(kind=kind, name="base", adapter=adapter).adapter == adapter
+    with pytest.raises(ValueError, match="a rehearsal has no model"):
+        ModelConfig(kind="rehearsal", adapter=adapter)
 
 
 @pytest.mark.parametrize(
