@@ -4,14 +4,16 @@
 
 Runs `manifests/pipelines/full.yaml` with the values of `full/small.yaml` to its end; then again in
 an empty folder, where the process group gets SIGKILL in the middle of the first job of every stage
-(or of those named) and the same command continues. At last both are compared file by file. What
-may differ is named below; the exit code is 1 when anything else does.
+(or of those named) and the same command continues. Images are kept between the two, grades and PI
+are made again. At last both are compared file by file. What may differ is named below; the exit
+code is 1 when anything else does.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,6 +50,8 @@ def main() -> None:
         if not (run / "report/index.html").exists():
             sys.exit(f"the undisturbed run did not end; the same command continues ({run}/logs)")
         run.rename(whole)
+        for kept in ("grades", "pi"):
+            shutil.rmtree(work / "cache" / "swe-harness" / kept, ignore_errors=True)
     kills = [kill(one, number, run, whole) for number, one in enumerate(firsts(jobs, chosen.stage))]
     if start(run).wait():
         sys.exit("the killed run did not end")
@@ -60,7 +64,11 @@ def start(out: Path) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "harness", "pipeline", str(MANIFEST), "--values", str(SMALL)]
     log = (out.parent / f"{out.name}.log").open("ab")
     return subprocess.Popen(
-        [*command, "--out", str(out)], stdout=log, stderr=log, start_new_session=True
+        [*command, "--out", str(out)],
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        env=os.environ | {"XDG_CACHE_HOME": str(out.parent / "cache")},
     )
 
 

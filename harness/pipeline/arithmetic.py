@@ -36,5 +36,5 @@ def evaluate(expression: str | float, names: Mapping[str, float]) -> float:
 
     try:
         return value(ast.parse(str(expression), mode="eval").body)
-    except (SyntaxError, ZeroDivisionError, RecursionError, ValueError) as error:
+    except (SyntaxError, ZeroDivisionError, RecursionError, MemoryError) as error:
         raise ConfigError(f"{expression!r} has no value: {error}") from None
