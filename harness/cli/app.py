@@ -7,6 +7,7 @@ import typer
 from harness import __version__
 from harness.cli import (
     ask,
+    controls,
     cost,
     datagen,
     diagnose,
@@ -22,6 +23,7 @@ from harness.cli import (
     scores,
     study,
     suites,
+    table,
     toolchain,
     train,
 )
@@ -45,6 +47,8 @@ app.command("diagnose")(diagnose.diagnose)
 app.command("cost")(cost.cost)
 app.command("pipeline")(pipeline.pipeline)
 app.command("experiment")(experiment.experiment)
+app.command("table")(table.table)
+app.command("controls")(controls.controls)
 app.command("doctor")(doctor.doctor)
 app.add_typer(methods.app, name="methods")
 app.add_typer(suites.app, name="suites")

@@ -1,7 +1,7 @@
 """`harness datagen contexts`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,6 +20,10 @@ def contexts(
         int | None,
         typer.Option(help="Seed: give every instance the PI of another one, as a control."),
     ] = None,
+    across: Annotated[
+        Literal["instances", "repositories"],
+        typer.Option(help="With --shuffle: whose, of any other or of another repository."),
+    ] = "instances",
     repos: REPOS_OPTION = None,
     as_json: JSON_OPTION = False,
 ) -> None:
@@ -29,25 +33,25 @@ def contexts(
     Examples:
       harness datagen contexts runs/student-0 --pi pi.jsonl --out contexts.parquet
       harness datagen contexts runs/student-0 --pi pi.jsonl --shuffle 1 --out shuffled.parquet
+      harness datagen contexts runs/s --pi pi.jsonl --shuffle 1 --across repositories --out w.pq
     """
     from harness.datagen.contexts import make_contexts
     from harness.datagen.snapshots import Snapshots
     from harness.datagen.triples_pi import PITexts
-    from harness.environments.recipe import load_recipes
+    from harness.environments.known_recipes import known_recipes
     from harness.records.cache import cache_root
-    from harness.suites.manifests import manifests_root
     from pi_extractors.records import SourceName
     from pi_extractors.tokens import Estimate
 
     for name in source or ():
         if name not in set(SourceName):
             raise typer.BadParameter(f"{name!r}: one of {', '.join(SourceName)}")
-    recipes = load_recipes(manifests_root() / "environments")
+    recipes = known_recipes()
     snapshots = Snapshots(repos=repos, recipes=recipes, cache=cache_root())
     chosen = [SourceName(name) for name in source] if source else None
     texts = PITexts(pi, chosen, snapshots, Estimate())
     try:
-        report = make_contexts(runs, texts, out, shuffle=shuffle)
+        report = make_contexts(runs, texts, out, shuffle=shuffle, across=across)
     finally:
         texts.close()
     if as_json:

@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import contexts, edit_bugs, repairs, triples
+from harness.cli import contexts, edit_bugs, instances, repairs, routes, triples
 from harness.cli.common import JSON_OPTION
 
 app = typer.Typer(help="Make instances and training rows.", no_args_is_help=True)
 app.command("triples")(triples.triples)
 app.command("contexts")(contexts.contexts)
 app.command("edits")(edit_bugs.edits)
+app.command("instances")(instances.instances)
 app.command("repairs")(repairs.repairs)
+app.command("route")(routes.route)
 
 
 @app.command()

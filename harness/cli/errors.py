@@ -4,6 +4,8 @@ from harness.agents import AgentConfigError
 from harness.agents.base import EndpointFailure
 from harness.agents.repair.pi import PITextError
 from harness.config import ConfigError
+from harness.datagen.exchange import ExchangeError
+from harness.datagen.routes import RouteError
 from harness.datagen.triples_gate import TriplesError
 from harness.environments.errors import ImageError
 from harness.environments.recipe import RecipeError
@@ -27,6 +29,7 @@ USER_ERRORS = (
     ConfigError,
     EndpointFailure,
     EvalScriptError,
+    ExchangeError,
     ExecutorFailure,
     ExtractionError,
     FileNotFoundError,
@@ -39,6 +42,7 @@ USER_ERRORS = (
     PipelineError,
     PlanError,
     RecipeError,
+    RouteError,
     RunBusyError,
     SandboxFailure,
     SuiteError,

@@ -114,6 +114,40 @@ def extract(
 
 
 @app.command()
+def exchange(
+    file: _FILE,
+    out: Annotated[Path, typer.Option(help="A new file of records.")],
+    suite: SUITE_OPTION = "pypi-mini",
+    rows: ROWS_OPTION = None,
+    seed: Annotated[int, typer.Option(help="Who gets whose.")] = 0,
+    across: Annotated[
+        Literal["instances", "repositories"],
+        typer.Option(help="Whose PI: of any other instance, or of one of another repository."),
+    ] = "instances",
+) -> None:
+    """Give every instance of a suite the PI of another one: a control of what PI says.
+
+    \b
+    Examples:
+      harness pi exchange pi.jsonl -s pypi-edits/test --out shuffled.jsonl
+      harness pi exchange pi.jsonl -s pypi-edits/test --across repositories --out wrong.jsonl
+    """
+    from harness.cli.environment_options import select_instances
+    from harness.datagen.exchange import exchanged
+    from harness.datagen.pi_file import RecordFile, read_records
+
+    if out.exists():
+        raise typer.BadParameter(f"{out} exists; name another file or remove it")
+    repositories = {one.instance_id: one.repo for one in select_instances(suite, rows, None)}
+    found = exchanged(read_records(file), repositories, seed, across)
+    with RecordFile.open(out) as records:
+        for record in found:
+            records.add(record)
+        records.finish(repositories)
+    typer.echo(f"{len(found)} records of {len(repositories)} instances in {out}")
+
+
+@app.command()
 def show(
     file: _FILE,
     instance: Annotated[str, typer.Option("--instance", "-i", help="The instance or question.")],

@@ -1,20 +1,20 @@
 """PI contexts: the text of every PI source before every turn of a run's attempts, for trainers."""
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from harness.datagen.edits import EditReplay
+from harness.datagen.exchange import Across, partners
 from harness.datagen.run_instances import attempt_folders, named_runs, run_instances
 from harness.datagen.triples_gate import TriplesError
 from harness.datagen.triples_pi import PITexts
 from harness.datagen.triples_states import read_events
-from harness.records import Instance, Record
+from harness.records import Record
 
 METADATA_KEY = b"swe_harness_contexts"
 _GROUP = 10_000
@@ -40,13 +40,15 @@ def make_contexts(
     out: Path,
     *,
     shuffle: int | None = None,
+    across: Across = "instances",
     on_progress: Callable[[str], None] = lambda text: None,
 ) -> ContextsReport:
     """Write a row for each run, instance, seed, turn and source: Parquet, by instance.
 
     A source that depends on the edits made so far gets those before the turn. A turn is a model
-    call with a whole answer. shuffle: a seed; every instance gets the PI of another one. Raises
-    TriplesError, ExtractionError, FileNotFoundError.
+    call with a whole answer. shuffle: a seed; every instance gets the PI of another one (across:
+    of any, or of another repository). Raises TriplesError, ExtractionError, FileNotFoundError,
+    ExchangeError.
     """
     import pyarrow.parquet as pq
 
@@ -63,10 +65,15 @@ def make_contexts(
         ),
         key=lambda one: one[:3],
     )
-    source_of = _sources_of([one[3] for one in found], shuffle)
+    source_of = {one[0]: one[3] for one in found}
+    if shuffle is not None:
+        given = partners({one: each.repo for one, each in source_of.items()}, shuffle, across)
+        source_of = {one: source_of[other] for one, other in given.items()}
     counts: dict[str, Counter[str]] = {name: Counter() for name in ("rows", "empty", "missing")}
     turns = 0
     about = {"pi_sha256": pi.sha256, "shuffle": shuffle, "runs": sorted(named)}
+    if shuffle is not None:
+        about["across"] = across
     metadata = {METADATA_KEY: json.dumps(about, sort_keys=True).encode()}
     schema = _schema().with_metadata(metadata)
     draft = out.with_name(f"{out.name}.draft")
@@ -104,17 +111,6 @@ def make_contexts(
         problems=pi.problems,
         **{name: dict(sorted(counter.items())) for name, counter in counts.items()},
     )
-
-
-def _sources_of(instances: Sequence[Instance], shuffle: int | None) -> dict[str, Instance]:
-    """The instance whose PI each one gets: its own, or with a seed that of another one."""
-    by_id = {one.instance_id: one for one in instances}
-    if shuffle is None:
-        return by_id
-    if len(by_id) < 2:
-        raise TriplesError("to shuffle PI takes attempts at two instances or more")
-    order = sorted(by_id, key=lambda one: hashlib.sha256(f"{shuffle}\0{one}".encode()).digest())
-    return {one: by_id[order[place - 1]] for place, one in enumerate(order)}
 
 
 def _turns(calls: Path) -> Iterator[int]:

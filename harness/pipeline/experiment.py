@@ -1,6 +1,6 @@
 """What an experiment says: pass@1 of its policies, their differences, the share of a gap closed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from harness.scoring.compare import compare, holm
 from harness.scoring.intervals import bootstrap_ratio
 from harness.scoring.scores import by_instance, resolved_shares
 
-_SEEDS_OF_A_RUN = 1000  # more than a run has
+SEEDS_OF_A_RUN = 1000  # more than a run has
 
 
 class Policy(Record):
@@ -75,14 +75,16 @@ def load_policies(experiment: Experiment, root: Path) -> dict[str, list[Scored]]
 
     Raises ConfigError for a policy without runs, or whose runs are not finished.
     """
-    return {
-        policy.name: [
-            row.model_copy(update={"seed": number * _SEEDS_OF_A_RUN + row.seed})
-            for number, folder in enumerate(policy_runs(policy, root))
-            for row in load_scored(folder)
-        ]
-        for policy in experiment.policies
-    }
+    return {policy.name: load_runs(policy_runs(policy, root)) for policy in experiment.policies}
+
+
+def load_runs(folders: Sequence[RunFolder]) -> list[Scored]:
+    """All graded attempts of runs, one seed of training each: theirs become seeds of their own."""
+    return [
+        row.model_copy(update={"seed": number * SEEDS_OF_A_RUN + row.seed})
+        for number, folder in enumerate(folders)
+        for row in load_scored(folder)
+    ]
 
 
 def policy_runs(policy: Policy, root: Path) -> list[RunFolder]:
@@ -108,9 +110,6 @@ def results(experiment: Experiment, rows: dict[str, list[Scored]]) -> dict[str, 
         if policy.name != experiment.baseline
     ]
     pairs += [pair for pair in experiment.comparisons if pair not in pairs]
-    family = [compare(rows[a], rows[b], names=(a, b)) for a, b in pairs]
-    exact = holm([one.p_exact for one in family])
-    bootstrap = holm([one.p_bootstrap for one in family])
     return {
         "pass_at_1": [
             {
@@ -126,26 +125,44 @@ def results(experiment: Experiment, rows: dict[str, list[Scored]]) -> dict[str, 
             for policy in experiment.policies
         ],
         "differences": [
-            {
-                "pair": f"{one.b} − {one.a}",
-                "instances": one.instances,
-                "difference": one.difference.model_dump(),
-                "better / worse / tied": f"{len(one.better_in_b)} / {len(one.better_in_a)} / "
-                f"{one.tied}",
-                "p exact (Holm)": p_exact,
-                "p bootstrap (Holm)": p_bootstrap,
-                "shown": p_exact < 0.05 and p_bootstrap < 0.05,
-            }
-            for one, p_exact, p_bootstrap in zip(family, exact, bootstrap, strict=True)
+            {"pair": f"{b} − {a}"} | found for (a, b), found in differences(pairs, rows).items()
         ],
         "gap_recovery": _gap(experiment, rows),
+    }
+
+
+def differences(
+    pairs: Sequence[tuple[str, str]],
+    rows: Mapping[str, Sequence[Scored]],
+    *,
+    common_only: bool = False,
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Of each pair the second less the first, all of them one family (Holm–Bonferroni).
+
+    A difference is shown where the exact test and the bootstrap agree at 5 %. common_only: on the
+    instances that both have; otherwise raises NotPairedError where one has others.
+    """
+    family = [compare(rows[a], rows[b], names=(a, b), common_only=common_only) for a, b in pairs]
+    exact = holm([one.p_exact for one in family])
+    bootstrap = holm([one.p_bootstrap for one in family])
+    return {
+        pair: {
+            "instances": one.instances,
+            "difference": one.difference.model_dump(),
+            "better / worse / tied": f"{len(one.better_in_b)} / {len(one.better_in_a)} / "
+            f"{one.tied}",
+            "p exact (Holm)": p_exact,
+            "p bootstrap (Holm)": p_bootstrap,
+            "shown": p_exact < 0.05 and p_bootstrap < 0.05,
+        }
+        for pair, one, p_exact, p_bootstrap in zip(pairs, family, exact, bootstrap, strict=True)
     }
 
 
 def _by_run(rows: Sequence[Scored]) -> list[str]:
     runs: dict[int, list[Scored]] = {}
     for row in rows:
-        runs.setdefault(row.seed // _SEEDS_OF_A_RUN, []).append(row)
+        runs.setdefault(row.seed // SEEDS_OF_A_RUN, []).append(row)
     return [f"{sum(r.resolved for r in each) / len(each):.1%}" for _, each in sorted(runs.items())]
 
 

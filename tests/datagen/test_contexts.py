@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.datagen.contexts import METADATA_KEY, make_contexts
+from harness.datagen.exchange import ExchangeError
 from harness.datagen.snapshots import Snapshots
 from harness.datagen.triples_gate import TriplesError
 from harness.datagen.triples_pi import PITexts
@@ -93,7 +94,12 @@ def test_the_same_inputs_give_the_same_bytes(
         make_contexts([run], texts, tmp_path / name, shuffle=3)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     about = json.loads((pq.read_schema(tmp_path / "a").metadata or {})[METADATA_KEY])
-    assert about == {"pi_sha256": texts.sha256, "shuffle": 3, "runs": ["one"]}
+    assert about == {
+        "pi_sha256": texts.sha256,
+        "shuffle": 3,
+        "across": "instances",
+        "runs": ["one"],
+    }
 
 
 def test_shuffled_pi_is_that_of_another_instance(
@@ -120,7 +126,7 @@ def test_what_cannot_be_made_is_an_error(
         make_contexts([run], texts, tmp_path / "there")
     assert (tmp_path / "there").read_text() == "x"
     alone = write_run(tmp_path / "runs" / "two", [(instances[0], 0, TURNS)])
-    with pytest.raises(TriplesError, match="two instances or more"):
+    with pytest.raises(ExchangeError, match="across instances takes two of them"):
         make_contexts([alone], texts, tmp_path / "out", shuffle=1)
     with pytest.raises(TriplesError, match="two runs are named two"):
         make_contexts([alone, alone], texts, tmp_path / "out")
