@@ -24,8 +24,8 @@ DOCKERFILES = ("Dockerfile", "Dockerfile.model")
 VARIABLE = re.compile(r"\$\{(\w+)")
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 SERVICES = (
-    *("model", "vllm"),
-    *("harness", "harness-gpu", "harness-endpoint"),
+    *("model", "vllm", "student", "teacher", "trainer"),
+    *("harness", "harness-vllm", "harness-endpoint"),
     *("sweeper", "report"),
 )
 
@@ -51,7 +51,7 @@ def commands() -> list[list[str]]:
     return found
 
 
-@pytest.mark.parametrize("profile", ["cpu", "gpu", "endpoint"])
+@pytest.mark.parametrize("profile", ["cpu", "vllm", "endpoint", "gpu"])
 def test_compose_takes_the_file_with_the_example_settings(profile: str, tmp_path: Path) -> None:
     if not commands():
         pytest.skip("no compose on this machine")
@@ -96,7 +96,7 @@ def test_own_images_run_on_read_only_file_systems(service: dict[str, Any]) -> No
 
 
 def test_models_and_reports_do_not_see_the_engine(compose: dict[str, Any]) -> None:
-    for name in ("model", "vllm", "report"):
+    for name in ("model", "vllm", "student", "teacher", "report"):
         assert SOCKET not in str(compose["services"][name]["volumes"])
 
 
@@ -111,11 +111,12 @@ def test_a_harness_starts_after_its_model_and_its_sweeper(compose: dict[str, Any
     services = compose["services"]
     for name, model in {
         "harness": "model",
-        "harness-gpu": "vllm",
-        "harness-endpoint": None,
+        "harness-vllm": "vllm",
+        "harness-endpoint": "",
+        "trainer": "student teacher",
     }.items():
         waits = services[name]["depends_on"]
-        assert set(waits) == {"sweeper", *([model] if model else [])}
+        assert set(waits) == {"sweeper", *model.split()}
         assert {wait["condition"] for wait in waits.values()} == {"service_healthy"}
         for other in waits:
             assert (
@@ -148,7 +149,8 @@ def test_the_base_is_pinned_and_the_same_everywhere(name: str, compose: dict[str
     assert len(base) == 1
     assert re.search(r"@sha256:[0-9a-f]{64}$", base[0])
     assert compose["x-base"] == f"${{BASE:-{base[0]}}}"
-    assert re.search(r"@sha256:[0-9a-f]{64}}$", compose["services"]["vllm"]["image"])
+    for served in ("vllm", "student", "teacher"):
+        assert re.search(r"@sha256:[0-9a-f]{64}}$", compose["services"][served]["image"])
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
@@ -167,7 +169,7 @@ def test_the_build_context_holds_what_images_are_made_of_and_no_settings(tmp_pat
     wanted = {"pyproject.toml", "README.md", "harness/cli/app.py", "trainers/serving/app.py"}
     wanted |= {"manifests/flaky.yaml", "docker/harness/evaluate.py", "docker/harness/host/pip.conf"}
     others = {".env", "harness/.env", ".git/config", "runs/a/run.yaml", "docker/engine.sh"}
-    wanted |= {"docker/openhands/lock.txt"}
+    wanted |= {"docker/openhands/lock.txt", "pi_extractors/base.py"}
     others |= {"harness/__pycache__/a.pyc", ".venv/bin/python", "tests/conftest.py"}
     for path in wanted | others:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +194,10 @@ def test_settings_of_a_machine_stay_out_of_git(path: str) -> None:
 @pytest.mark.parametrize("name", DOCKERFILES)
 def test_requirements_of_the_images_are_those_of_the_project(name: str) -> None:
     script = [sys.executable, str(PARTS / "requirements.py")]
-    (wanted,) = re.findall(r"requirements\.py (.+) >", (PARTS / name).read_text())
+    text = (PARTS / name).read_text()
+    extras = dict(re.findall(r'^ARG (EXTRAS)="(.+)"$', text, re.MULTILINE))
+    (wanted,) = re.findall(r"requirements\.py (.+) >", text)
+    wanted = wanted.replace("${EXTRAS}", extras.get("EXTRAS", ""))
     stated = subprocess.run(
         [*script, *wanted.split()], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
