@@ -58,9 +58,8 @@ def triples(
     from harness.datagen.triples_gate import make_gate
     from harness.datagen.triples_pi import PITexts
     from harness.datagen.triples_spans import TokenSpans
-    from harness.environments.recipe import load_recipes
+    from harness.environments.known_recipes import known_recipes
     from harness.records.cache import cache_root
-    from harness.suites.manifests import manifests_root
     from pi_extractors.records import SourceName
     from pi_extractors.tokens import Estimate, TokenizerFile
 
@@ -70,9 +69,7 @@ def triples(
     gate = make_gate(
         filter_manifest, evaluation, strict=strict, waived=no_filter, rows=evaluation_rows
     )
-    snapshots = Snapshots(
-        repos=repos, recipes=load_recipes(manifests_root() / "environments"), cache=cache_root()
-    )
+    snapshots = Snapshots(repos=repos, recipes=known_recipes(), cache=cache_root())
     texts = PITexts(
         pi,
         [SourceName(name) for name in source] if source else None,

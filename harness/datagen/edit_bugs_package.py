@@ -6,7 +6,6 @@
 
 import hashlib
 import json
-import os
 import tempfile
 import threading
 import time
@@ -24,9 +23,11 @@ from harness.datagen.edit_bugs_trial import (
     Survey,
     Tried,
     batches,
+    job_of,
     package_tests,
     unpack_tree,
 )
+from harness.datagen.journal import Journal
 from harness.environments.recipe import Recipe
 from harness.records import Record
 from harness.sandboxes.base import SandboxProvider
@@ -143,7 +144,9 @@ class PackageEdits:
             return count()
 
         if not count() and new:
-            tests.try_edits(survey, new, most=self._most_failing, on_result=take)
+            covered = survey.covered()
+            jobs = [job_of(edit, covered) for edit in new]
+            tests.run(survey, jobs, most=self._most_failing, on_result=take)
 
     def _survey(self, tests: PackageTests) -> Survey:
         path = self._folder / "survey.json"
@@ -170,18 +173,11 @@ def _next(found: Iterator[list[Edit]]) -> list[Edit]:
 
 
 class _Journal:
-    """What is known of edits: lines that are appended as they come; a cut last line is dropped."""
+    """What is known of edits."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._known: dict[tuple[object, ...], Tried] = {}
-        whole = path.read_bytes() if path.exists() else b""
-        end = whole.rfind(b"\n") + 1
-        if end < len(whole):
-            os.truncate(path, end)
-        for text in whole[:end].splitlines():
-            line = _Line.model_validate_json(text)
-            self._known[_identity(line.edit)] = line.tried
+        self._journal = Journal(path, _Line)
+        self._known = {_identity(line.edit): line.tried for line in self._journal}
 
     def get(self, edit: Edit) -> Tried | None:
         """What the tests said of an edit."""
@@ -189,10 +185,7 @@ class _Journal:
 
     def add(self, edit: Edit, tried: Tried) -> None:
         """Keep it, on the disk before it is counted."""
-        with self._path.open("a") as file:
-            file.write(_Line(edit=edit, tried=tried).model_dump_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self._journal.add(_Line(edit=edit, tried=tried))
 
 
 def _identity(edit: Edit) -> tuple[object, ...]:

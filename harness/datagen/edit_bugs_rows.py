@@ -2,14 +2,18 @@
 tests that fail with it."""
 
 import random
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.datagen.edit_bugs import Edit, broken_text
 from harness.datagen.edit_bugs_hide import HidingError, git_diff, without_tests
-from harness.datagen.edit_bugs_statement import called_functions, defined_functions, statement
+from harness.datagen.edit_bugs_statement import (
+    called_functions,
+    defined_functions,
+    statement,
+    without_names,
+)
 from harness.datagen.edit_bugs_trial import Survey, Tried
 from harness.datagen.rows import assemble_row
 from harness.environments.recipe import Recipe
@@ -66,7 +70,7 @@ def make_bug(
 
     Raises HidingError when a failing test cannot be hidden, or none can be named in a log.
     """
-    test_patch = _test_patch(tried.failed, survey, texts)
+    test_patch = hiding_patch(tried.failed, survey, texts)
     failing = _named(tried.failed, seed, edit)
     reported = next((name for name in tried.failed if name in tried.errors), None)
     place = survey.tests[reported].defined if reported else None
@@ -81,7 +85,7 @@ def make_bug(
         operator=edit.operator,
         problem_statement=statement(
             exception=exception,
-            message=_without_names(message, tried.failed),
+            message=without_names(message, tried.failed),
             called=called_functions(texts.test_file(place[0]), place[1], line, texts.functions),
             path=edit.path,
             functions=edit.functions,
@@ -102,7 +106,11 @@ def make_edit_row(bug: EditBug, recipe: Recipe, cache: Path, *, created_at: str)
     )
 
 
-def _test_patch(failed: Sequence[str], survey: Survey, texts: PackageTexts) -> str:
+def hiding_patch(failed: Sequence[str], survey: Survey, texts: PackageTexts) -> str:
+    """The patch that brings back the functions of tests which are taken out of their files.
+
+    Raises HidingError when one cannot be taken out.
+    """
     firsts: dict[str, set[int]] = defaultdict(set)
     for name in failed:
         place = survey.tests[name].defined if name in survey.tests else None
@@ -116,15 +124,14 @@ def _test_patch(failed: Sequence[str], survey: Survey, texts: PackageTexts) -> s
     )
 
 
-def _without_names(message: str, tests: Sequence[str]) -> str:
-    """A message that names none of the hidden tests' functions, as in `test_it.<locals>.f`."""
-    names = {name.partition("[")[0].rpartition("::")[2] for name in tests}
-    return re.sub("|".join(rf"\b{re.escape(name)}\b" for name in sorted(names)), "…", message)
-
-
 def _named(tests: Sequence[str], seed: str, edit: Edit) -> tuple[str, ...]:
     """At most `MOST_TESTS` tests, sorted, of those that the log's parser names in full."""
-    names = sorted(name for name in tests if name.isprintable() and " " not in name)
+    names = sorted(name for name in tests if nameable(name))
     if len(names) > MOST_TESTS:
         names = random.Random(f"{seed} {edit.path} {edit.start}").sample(names, MOST_TESTS)  # noqa: S311
     return tuple(sorted(names))
+
+
+def nameable(test: str) -> bool:
+    """Whether the log's parser names a test in full."""
+    return test.isprintable() and " " not in test

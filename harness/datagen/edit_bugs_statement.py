@@ -35,6 +35,12 @@ def first_line(message: str) -> str:
     return line if len(line) <= MOST_MESSAGE else line[: MOST_MESSAGE - 1] + "…"
 
 
+def without_names(message: str, tests: Collection[str]) -> str:
+    """A message that names none of the hidden tests' functions, as in `test_it.<locals>.f`."""
+    names = {name.partition("[")[0].rpartition("::")[2] for name in tests}
+    return re.sub("|".join(rf"\b{re.escape(name)}\b" for name in sorted(names)), "…", message)
+
+
 def defined_functions(sources: Collection[str]) -> set[str]:
     """Names of the functions and methods that files define, but for special methods."""
     return {

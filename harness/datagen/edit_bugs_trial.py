@@ -3,9 +3,10 @@
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,13 +23,15 @@ from harness.sandboxes.base import MIB, WORKDIR, Limits, Sandbox, SandboxProvide
 from harness.sandboxes.bubblewrap import PATH
 from harness.sandboxes.process import Mount, ProcessImage
 
-_WORKER, _OUT = "/tmp/edit_bugs_worker.py", "/tmp/survey.json"  # noqa: S108
-_PYTHON = f"{PREFIX}/envs/testbed/bin/python"
+_FOLDER, _OUT = "/tmp/harness-worker", "/tmp/survey.json"  # noqa: S108
+_MODULES = ("edit_bugs_worker", "edit_bugs_recorder")
+_WORKER = (f"{PREFIX}/envs/testbed/bin/python", "-m", f"harness.datagen.{_MODULES[0]}")
 _ENVIRONMENT = {
     "PATH": f"{PREFIX}/envs/testbed/bin:{PREFIX}/bin:{PATH}",
     "PYTHONHASHSEED": "0",
 }
 _SURVEY_SECONDS = 600
+_COLLECT_SECONDS = 120
 LEAST_SECONDS = 3  # of CPU for the tests of an edit, besides twice those of all tests
 _BATCH = 60
 _MOST_LINE = 4 * MIB
@@ -64,11 +67,42 @@ class Survey(Record):
         return found
 
 
-class Tried(Record):
-    """What the tests that execute a function say of an edit of it.
+class Change(Record):
+    """Bytes `start` to `end` of the tree's file at `path` become `text`."""
 
-    stopped: why the run did not end, `hang` or `crash`. wide: more test functions failed than
-    asked for. errors: type, message and line of some failed tests.
+    path: str
+    start: int
+    end: int
+    text: str
+
+
+class Job(Record):
+    """Changes of the clean tree, and the tests to run with them.
+
+    Changes of one file come from its end to its beginning. repeat: further runs of all tests in
+    the files of the failed tests or, without a change, in those of `tests`.
+    """
+
+    number: int
+    changes: tuple[Change, ...]
+    tests: tuple[Name, ...]
+    repeat: int = 0
+
+
+class Again(Record):
+    """How the tests of whole files ended in several runs; the unsteady ones did not always so."""
+
+    passed: tuple[Name, ...]
+    failed: tuple[Name, ...]
+    unsteady: tuple[Name, ...]
+
+
+class Tried(Record):
+    """What a job's tests say of its changes.
+
+    stopped: why a run did not end, `hang` or `crash`. wide: more test functions failed than
+    asked for. errors: type, message and line of some failed tests; `raised`, the function of the
+    tree in which each error arose, and `values`, texts of the test's variables.
     """
 
     number: int
@@ -79,6 +113,9 @@ class Tried(Record):
     errors: dict[Name, tuple[Name, Name, int]]
     wide: bool
     code: int
+    raised: dict[Name, Place] = Field(default_factory=dict)
+    values: dict[Name, dict[Name, Name]] = Field(default_factory=dict)
+    again: Again | None = None
 
     @property
     def outcome(self) -> str:
@@ -98,37 +135,48 @@ class PackageTests:
     def __init__(self, sandbox: Sandbox, repo: str) -> None:
         self._sandbox = sandbox
         self._repo = repo
-        worker = resources.files("harness.datagen").joinpath("edit_bugs_worker.py").read_bytes()
-        sandbox.write(_WORKER, worker)
+        for module in _MODULES:
+            text = resources.files("harness.datagen").joinpath(f"{module}.py").read_bytes()
+            sandbox.write(f"{_FOLDER}/harness/datagen/{module}.py", text)
 
-    def survey(self) -> Survey:
-        """Run the clean tree's tests twice. Raises TrialError when they do not end."""
+    def collect(self) -> str:
+        """What pytest says when it collects the tests and runs none."""
+        command = [_WORKER[0], "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+        return self._sandbox.exec(command, timeout=_COLLECT_SECONDS, env=_ENVIRONMENT).text
+
+    def survey(self, runs: int = 2, arguments: Sequence[str] = ()) -> Survey:
+        """Run the clean tree's tests; those that pass in every run count.
+
+        arguments: pytest's. Raises TrialError when the tests do not end.
+        """
+        settings = {"runs": runs, "arguments": list(arguments)}
+        limits = {"cpu": _SURVEY_SECONDS, "seconds": _SURVEY_SECONDS}
         result = self._sandbox.exec(
-            [_PYTHON, _WORKER, "survey", _OUT],
-            timeout=3 * _SURVEY_SECONDS,
+            [*_WORKER, "survey", _OUT],
+            timeout=(1 + runs) * _SURVEY_SECONDS,
+            cwd=_FOLDER,
             env=_ENVIRONMENT,
-            stdin=json.dumps({"cpu": _SURVEY_SECONDS, "seconds": _SURVEY_SECONDS}).encode(),
+            stdin=json.dumps(settings | limits).encode(),
         )
         try:
             return Survey.model_validate_json(self._sandbox.read(_OUT))
         except (FileNotFoundError, ValueError) as error:
             raise TrialError(f"{self._repo}: {result.text[-1000:] or error}") from None
 
-    def try_edits(
+    def run(
         self,
         survey: Survey,
-        edits: Sequence[Edit],
+        jobs: Sequence[Job],
         *,
         most: int,
         on_result: Callable[[Tried], bool],
     ) -> None:
-        """Run the covering tests of each edit; stop when `on_result` returns True.
+        """Run the tests of each job; stop when `on_result` returns True.
 
         most: test functions that may fail; more are not waited for. Raises TrialError for output
         that is not the worker's.
         """
-        covered = survey.covered()
-        numbers = {edit.number for edit in edits}
+        numbers = {job.number for job in jobs}
         rest = b""
         problems: list[str] = []
 
@@ -154,17 +202,12 @@ class PackageTests:
             "most": most,
             "cpu": math.ceil(seconds),
             "seconds": 20 + 6 * seconds,
-            "jobs": [
-                {
-                    **edit.model_dump(include={"number", "path", "start", "end", "text"}),
-                    "tests": covered[edit.path, edit.first],
-                }
-                for edit in edits
-            ],
+            "jobs": [job.model_dump() for job in jobs],
         }
         result = self._sandbox.exec(
-            [_PYTHON, _WORKER, "try"],
-            timeout=(30 + 6 * seconds) * len(edits),
+            [*_WORKER, "try"],
+            timeout=(30 + 6 * seconds) * sum(1 + job.repeat for job in jobs),
+            cwd=_FOLDER,
             env=_ENVIRONMENT,
             stdin=json.dumps(settings).encode(),
             on_output=read,
@@ -173,15 +216,16 @@ class PackageTests:
             raise TrialError(f"{self._repo}: {problems or result.text[-1000:]}")
 
 
+def job_of(edit: Edit, covered: Mapping[Place, Sequence[str]]) -> Job:
+    """An edit with the tests that execute its function."""
+    change = Change(path=edit.path, start=edit.start, end=edit.end, text=edit.text)
+    tests = tuple(covered[edit.path, edit.first])
+    return Job(number=edit.number, changes=(change,), tests=tests)
+
+
 def batches(edits: Iterator[Edit]) -> Iterator[list[Edit]]:
     """Edits in lists of a length that is sent at once."""
-    batch = []
-    for edit in edits:
-        batch.append(edit)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    if batch:
+    while batch := list(islice(edits, _BATCH)):
         yield batch
 
 

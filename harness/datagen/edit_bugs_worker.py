@@ -1,15 +1,15 @@
 """Run in a package's sandbox: which functions each test executes, and what edits do to the tests.
 
-    python edit_bugs_worker.py survey OUT <settings   the tests of the clean tree, run twice
-    python edit_bugs_worker.py try <settings          a JSON line for each edit, as they come
+    python -m harness.datagen.edit_bugs_worker survey OUT <settings   the clean tree's tests
+    python -m harness.datagen.edit_bugs_worker try <settings          a JSON line for each job
 
 pytest and what the tests import are loaded once; each run is a fork of that process, with limits,
-and the tree is put back after it. Standard library and pytest only: nothing of the harness is here.
+and the tree is put back after it. Standard library and pytest only: of the harness, this file and
+`edit_bugs_recorder.py` are all that is here.
 """
 
 import contextlib
 import importlib
-import inspect
 import json
 import os
 import resource
@@ -19,12 +19,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
+
+from harness.datagen.edit_bugs_recorder import Recorder
 
 TREE = os.environ.get("EDIT_BUGS_TREE", "/testbed")
 SCRATCH = os.environ.get("EDIT_BUGS_SCRATCH", "/tmp/edit-bugs")  # noqa: S108
@@ -33,106 +34,8 @@ FILE_BYTES = 64 << 20
 NOTHING: dict[str, Any] = {"passed": [], "failed": [], "errors": {}, "wide": False, "code": -1}
 OPTIONS = ["-q", "-p", "no:cacheprovider", "--tb=no"]
 
-
-Place = tuple[str, int]
 Files = dict[Path, tuple[int, int, int]]
-
-
-class Recorder:
-    """A pytest plugin: how each test ended, with what error, and which functions it executed."""
-
-    def __init__(
-        self, wanted: Iterable[str] | None, most: int, places: dict[str, Any], profiled: bool
-    ) -> None:
-        self.wanted, self.most, self.places, self.profiled = wanted, most, places, profiled
-        self.passed: list[str] = []
-        self.other: set[str] = set()
-        self.failed: dict[str, bool] = {}
-        self.functions: dict[str, set[Place]] = {}
-        self.imported: set[Place] = set()
-        self.defined: dict[str, Place | None] = {}
-        self.errors: dict[str, tuple[str, str, int]] = {}
-        self.called = self.imported
-        self.broken: set[str] = set()
-        self.session: pytest.Session
-        self.wide = False
-
-    def _profile(self, frame: FrameType, event: str, argument: object) -> None:
-        if event == "call":
-            code = frame.f_code
-            if code.co_filename.startswith(TREE + "/"):
-                self.called.add((code.co_filename[len(TREE) + 1 :], code.co_firstlineno))
-
-    def pytest_sessionstart(self, session: pytest.Session) -> None:
-        self.session = session
-        if self.profiled:
-            threading.setprofile(self._profile)
-            sys.setprofile(self._profile)
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        for item in items:
-            self.defined[item.nodeid] = definition(item)
-        if self.wanted is not None:
-            items[:] = [item for item in items if item.nodeid in self.wanted]
-
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self.called = self.functions[item.nodeid] = set()
-        yield
-        self.called = set()
-
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Iterator[None]:
-        outcome: Any = yield
-        report = outcome.get_result()
-        test = item.nodeid
-        if report.outcome == "failed" and test not in self.failed:
-            self.failed[test] = True
-            if len(self.errors) < 3:
-                self.errors[test] = error_of(item, call)
-            self.broken.add(str(self.places.get(test, test)))
-            if self.most and len(self.broken) > self.most:
-                self.wide = True
-                self.session.shouldstop = "many tests fail"
-        elif report.outcome == "skipped" or hasattr(report, "wasxfail"):
-            self.other.add(test)
-        elif report.when == "call" and report.outcome == "passed":
-            self.passed.append(test)
-
-    def results(self) -> dict[str, Any]:
-        not_passed = self.other | set(self.failed)
-        return {
-            "passed": [test for test in self.passed if test not in not_passed],
-            "failed": list(self.failed),
-            "errors": self.errors,
-            "wide": self.wide,
-        }
-
-
-def definition(item: pytest.Item) -> Place | None:
-    """File (in the tree) and first line of the function of a test, or None."""
-    function: Any = getattr(item, "obj", None)
-    with contextlib.suppress(Exception):
-        code = inspect.unwrap(getattr(function, "__func__", function)).__code__
-        if code.co_filename.startswith(TREE + "/"):
-            return code.co_filename[len(TREE) + 1 :], code.co_firstlineno
-    return None
-
-
-def error_of(item: pytest.Item, call: pytest.CallInfo[None]) -> tuple[str, str, int]:
-    """Type and first line of an error, and the line of the test's file where it arose."""
-    if call.excinfo is None:
-        return "", "", 0
-    line = 0
-    for entry in call.excinfo.traceback:
-        if str(entry.path) == str(item.path):
-            line = entry.lineno + 1
-    message = ""
-    with contextlib.suppress(BaseException):
-        message = str(call.excinfo.value)[:2000]
-    return call.excinfo.typename, message, line
+Contents = dict[Path, bytes]
 
 
 def in_fork(
@@ -218,11 +121,12 @@ def session(arguments: list[str], recorder: Recorder) -> int:
 
 
 def survey(settings: dict[str, Any], out: str) -> None:
-    """The tests that pass twice, with their functions and definitions."""
+    """The tests that pass in every run, with their functions and definitions."""
+    arguments = settings["arguments"]
 
     def first() -> dict[str, Any]:
-        recorder = Recorder(None, 0, {}, True)
-        session([], recorder)
+        recorder = Recorder(profiled=True)
+        session(arguments, recorder)
         return {
             **recorder.results(),
             "functions": {
@@ -233,16 +137,20 @@ def survey(settings: dict[str, Any], out: str) -> None:
             "modules": sorted(outside()),
         }
 
-    def second() -> dict[str, Any]:
-        recorder = Recorder(None, 0, {}, False)
-        session([], recorder)
+    def more() -> dict[str, Any]:
+        recorder = Recorder()
+        session(arguments, recorder)
         return recorder.results()
 
-    found, why, _ = in_fork(first, settings["cpu"], settings["seconds"])
-    again, why_again, cpu = in_fork(second, settings["cpu"], settings["seconds"])
-    if found is None or again is None:
-        sys.exit(f"the clean tree's tests do not run to their end: {why or why_again}")
-    steady = set(found["passed"]) & set(again["passed"])
+    limits = settings["cpu"], settings["seconds"]
+    found, why, cpu = in_fork(first, *limits)
+    passed = [set(found["passed"])] if found else []
+    for _ in range(settings["runs"] - 1 if found else 0):
+        again, why, cpu = in_fork(more, *limits)
+        passed += [set(again["passed"])] if again else []
+    if found is None or len(passed) < settings["runs"]:
+        sys.exit(f"the clean tree's tests do not run to their end: {why}")
+    steady = set.intersection(*passed)
     tests = {
         test: {"functions": found["functions"][test], "defined": found["defined"].get(test)}
         for test in sorted(steady)
@@ -251,7 +159,7 @@ def survey(settings: dict[str, Any], out: str) -> None:
         json.dump(
             {
                 "tests": tests,
-                "unsteady": sorted(set(found["passed"]) ^ set(again["passed"])),
+                "unsteady": sorted(set.union(*passed) - steady),
                 "imported": found["imported"],
                 "modules": found["modules"],
                 "seconds": cpu,
@@ -279,7 +187,7 @@ def files() -> Files:
     return found
 
 
-def put_back(clean: Files, contents: dict[Path, bytes]) -> None:
+def put_back(clean: Files, contents: Contents) -> None:
     """Make the tree what it was."""
     now = files()
     for path in now.keys() - clean.keys():
@@ -293,47 +201,87 @@ def put_back(clean: Files, contents: dict[Path, bytes]) -> None:
             os.utime(path, ns=(facts[2], facts[2]))
 
 
-def try_edits(settings: dict[str, Any]) -> None:
-    """Run the tests of each edit; print one line for each."""
+class Trial:
+    """The tests of one job's changes. `fork` runs some of them, in a tree that is put back."""
+
+    def __init__(self, settings: dict[str, Any], job: dict[str, Any], contents: Contents) -> None:
+        self._settings, self._job = settings, job
+        self._clean, self._contents = files(), contents
+        self._texts: Contents = {}
+        for change in job["changes"]:  # each file's from its end to its beginning
+            path = Path(TREE, change["path"])
+            whole = self._texts.get(path, contents[path])
+            text = change["text"].encode()
+            self._texts[path] = whole[: change["start"]] + text + whole[change["end"] :]
+
+    def fork(self, tests: Sequence[str], most: int) -> tuple[dict[str, Any] | None, str, float]:
+        number = self._job["number"]
+        for path, data in self._texts.items():
+            path.write_bytes(data)
+            os.utime(path, (number, number))  # of no other version: compiled files tell by it
+        settings = self._settings
+        result = in_fork(
+            lambda: tested(tests, most, settings["places"]), settings["cpu"], settings["seconds"]
+        )
+        put_back(self._clean, self._contents)
+        return result
+
+    def line(self) -> dict[str, Any]:
+        """What the job's tests say."""
+        found, why, cpu = self.fork(self._job["tests"], self._settings["most"])
+        again = None
+        if found and self._job["repeat"] and not found["wide"] and found["code"] in (0, 1):
+            of = found["failed"] if self._job["changes"] else self._job["tests"]
+            again, why, more = self._repeat({test.partition("::")[0] for test in of})
+            cpu += more
+        whole = {"stopped": why, "seconds": round(cpu, 3), **(found or NOTHING)}
+        return {"number": self._job["number"], "again": again, **whole}
+
+    def _repeat(self, paths: set[str]) -> tuple[dict[str, list[str]] | None, str, float]:
+        """How all known tests of some files end in each of as many runs as the job says."""
+        tests = [test for test in self._settings["places"] if test.partition("::")[0] in paths]
+        passed, failed, total = [], [], 0.0
+        for _ in range(self._job["repeat"] if tests else 0):
+            found, why, cpu = self.fork(tests, 0)
+            total += cpu
+            if found is None:
+                return None, why, total
+            passed.append(set(found["passed"]))
+            failed.append(set(found["failed"]))
+        if not passed:
+            return None, "", total
+        always = set.intersection(*passed), set.intersection(*failed)
+        return (
+            {
+                "passed": sorted(always[0]),
+                "failed": sorted(always[1]),
+                "unsteady": sorted(set(tests) - always[0] - always[1]),
+            },
+            "",
+            total,
+        )
+
+
+def tested(tests: Sequence[str], most: int, places: dict[str, Any]) -> dict[str, Any]:
+    """A session with these tests alone, in a process that ends after it."""
+    sys.dont_write_bytecode = True
+    recorder = Recorder(set(tests), most, places)
+    code = session(sorted({test.partition("::")[0] for test in tests}), recorder)
+    for thread in threading.enumerate():  # a process that waits for it does not end
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    return {**recorder.results(), "code": code}
+
+
+def try_jobs(settings: dict[str, Any]) -> None:
+    """Run the tests of each job; print one line for each."""
     with quiet():
         for name in settings["modules"]:
             with contextlib.suppress(BaseException):
                 importlib.import_module(name)
-    clean = files()
-    contents = {path: path.read_bytes() for path in clean}
-    places = settings["places"]
+    contents = {path: path.read_bytes() for path in files()}
     for job in settings["jobs"]:
-        number, path = job["number"], Path(TREE, job["path"])
-        whole = contents[path]
-        edited = whole[: job["start"]] + job["text"].encode() + whole[job["end"] :]
-        path.write_bytes(edited)
-        os.utime(path, (number, number))  # of no other version: compiled files tell by it
-
-        def work(job: dict[str, Any] = job) -> dict[str, Any]:
-            sys.dont_write_bytecode = True
-            recorder = Recorder(set(job["tests"]), settings["most"], places, False)
-            code = session(sorted({test.partition("::")[0] for test in job["tests"]}), recorder)
-            for thread in threading.enumerate():  # a process that waits for it does not end
-                if thread is not threading.current_thread() and not thread.daemon:
-                    thread.join()
-            return {**recorder.results(), "code": code}
-
-        found, why, cpu = in_fork(work, settings["cpu"], settings["seconds"])
-        put_back(clean, contents)
-        print(
-            json.dumps(
-                {
-                    "number": number,
-                    "stopped": why,
-                    "seconds": round(cpu, 3),
-                    **(
-                        found
-                        or {"passed": [], "failed": [], "errors": {}, "wide": False, "code": -1}
-                    ),
-                }
-            ),
-            flush=True,
-        )
+        print(json.dumps(Trial(settings, job, contents).line()), flush=True)
 
 
 if __name__ == "__main__":
@@ -341,4 +289,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "survey":
         survey(given, sys.argv[2])
     else:
-        try_edits(given)
+        try_jobs(given)

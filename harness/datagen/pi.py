@@ -15,10 +15,9 @@ from harness.datagen.pi_file import Key, RecordFile
 from harness.datagen.pi_sources import PIOptions, make_counter, make_sources
 from harness.datagen.snapshots import Opened, Snapshots
 from harness.environments.errors import ImageError
-from harness.environments.recipe import load_recipes
+from harness.environments.known_recipes import known_recipes
 from harness.records import Instance, Question, Record
 from harness.records.cache import cache_root
-from harness.suites.manifests import manifests_root
 from pi_extractors.base import ExtractionError
 from pi_extractors.cache import CacheableSource, PICache, provenance_key, record_key
 from pi_extractors.gold_answer import GoldAnswerSource
@@ -230,7 +229,7 @@ def _with_origin(record: PIRecord, opened: Opened | None) -> PIRecord:
 def _snapshots(options: PIOptions) -> Snapshots:
     return Snapshots(
         repos=options.repos,
-        recipes=load_recipes(manifests_root() / "environments"),
+        recipes=known_recipes(),
         cache=cache_root(),
         releases=options.releases,
     )

@@ -133,7 +133,7 @@ def write_suite(
     lines = []
     for row in rows:
         splits[suite.split_of(row.repo)].append(row.instance_id)
-        lines.append(json.dumps(_as_upstream(row), ensure_ascii=False) + "\n")
+        lines.append(json.dumps(as_upstream(row), ensure_ascii=False) + "\n")
     content = "".join(lines).encode()
     if compress:
         content = gzip.compress(content, compresslevel=9, mtime=0)
@@ -165,7 +165,7 @@ def write_suite(
     )
 
 
-def _as_upstream(row: Instance) -> dict[str, object]:
+def as_upstream(row: Instance) -> dict[str, object]:
     """The dataset's columns; its test lists are JSON text."""
     value = row.model_dump(mode="json", exclude={"image_assets"})
     for name in ("FAIL_TO_PASS", "PASS_TO_PASS"):

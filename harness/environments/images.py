@@ -9,10 +9,11 @@ from typing import Literal
 from harness.environments.docker_images import BuildResult, build_images, image_name
 from harness.environments.engine import connect, find_image
 from harness.environments.errors import ImageError
+from harness.environments.known_recipes import known_recipes
 from harness.environments.lock import load_locks
 from harness.environments.process_images import build_process_image, image_folder
 from harness.environments.pull import Puller
-from harness.environments.recipe import RecipeError, load_recipes, recipe_for
+from harness.environments.recipe import RecipeError, recipe_for
 from harness.records import Instance
 from harness.records.cache import cache_root
 from harness.sandboxes.base import ImageMissingError, SandboxProvider
@@ -37,7 +38,7 @@ def find_images(
     """The image of every instance: of process sandboxes, built when missing; of Docker, as named
     by the row and present in the engine."""
     images = Images()
-    recipes = load_recipes(manifests_root() / "environments")
+    recipes = known_recipes()
     for instance in instances:
         try:
             if provider.kind == "process":
@@ -67,7 +68,7 @@ def present_images(
     instances: Sequence[Instance], kind: Literal["docker", "process"]
 ) -> dict[str, str]:
     """The images that are here, by instance id; nothing is built."""
-    recipes = load_recipes(manifests_root() / "environments")
+    recipes = known_recipes()
     found = {}
     client = connect() if kind == "docker" else None
     for instance in instances:
@@ -103,7 +104,7 @@ def build_all(
     Docker images whose row or lock has a registry's digest are pulled, where one answers: with
     `registry`, that one; with `pull`, those without a digest, too, by tag.
     """
-    recipes = load_recipes(manifests_root() / "environments")
+    recipes = known_recipes()
     if kind == "docker":
         return build_images(
             instances,

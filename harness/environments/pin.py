@@ -12,6 +12,7 @@ from harness.environments.contents import Contents, differing, read_contents
 from harness.environments.engine import connect, find_image
 from harness.environments.errors import ImageError
 from harness.environments.image_files import open_image
+from harness.environments.known_recipes import known_recipes
 from harness.environments.lock import (
     COMPARED,
     Kind,
@@ -21,7 +22,7 @@ from harness.environments.lock import (
     package_changes,
     table_hash,
 )
-from harness.environments.recipe import RecipeError, load_recipes, recipe_for
+from harness.environments.recipe import RecipeError, recipe_for
 from harness.records import Instance, Record
 from harness.records.cache import cache_root
 from harness.suites.manifests import manifests_root
@@ -193,7 +194,7 @@ def _docker_facts(image: str) -> dict[str, str]:
 
 def _process_facts(instance: Instance) -> dict[str, str]:
     try:
-        recipe = recipe_for(instance, load_recipes(manifests_root() / "environments")).digest
+        recipe = recipe_for(instance, known_recipes()).digest
     except RecipeError:
         recipe = ""
     return {"recipe": recipe, "layout": layout_digest()}

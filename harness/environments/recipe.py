@@ -9,6 +9,8 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from harness.records import Instance, Record
 
+OWN_RECIPES = "recipes"  # folder of the cache with the recipes that were made on this machine
+
 
 class Sdist(Record):
     """A source distribution on PyPI, pinned by hash."""

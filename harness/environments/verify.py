@@ -13,14 +13,14 @@ from harness.environments.contents import Contents
 from harness.environments.docker_images import build_images
 from harness.environments.engine import all_images, connect
 from harness.environments.errors import ImageError
+from harness.environments.known_recipes import known_recipes
 from harness.environments.lock import COMPARED, Kind, Lock, LockRow
 from harness.environments.pin import Difference, compare, pin
 from harness.environments.process_images import build_process_image
-from harness.environments.recipe import RecipeError, load_recipes, recipe_for
+from harness.environments.recipe import RecipeError, recipe_for
 from harness.records import Instance, Record
 from harness.records.cache import cache_root
 from harness.sandboxes.base import ImageMissingError
-from harness.suites.manifests import manifests_root
 
 _PREFIX = "swe-harness-verify"
 
@@ -106,7 +106,7 @@ def _workshop(
     kind: Kind, repos: Path | None, on_progress: Progress
 ) -> Iterator[Callable[[Instance], str]]:
     """Builds images under names that nobody else has, and removes them at the end."""
-    recipes = load_recipes(manifests_root() / "environments")
+    recipes = known_recipes()
     token = uuid4().hex[:12]
     if kind == "process":
         cache_root().mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     cache.mkdir(parents=True)
     recipe = fake.put_in_cache(cache)
     for module in (images_module, pin_module, verify_module):
-        monkeypatch.setattr(module, "load_recipes", lambda folder: {("owner/pkg", "1.0"): recipe})
+        monkeypatch.setattr(module, "known_recipes", lambda: {("owner/pkg", "1.0"): recipe})
     build_process_image(fake.instance(), recipe, cache, lambda text: None)
     rows = tmp_path / "rows.jsonl"
     rows.write_text(fake.instance().model_dump_json(exclude_none=True) + "\n")

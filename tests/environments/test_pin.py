@@ -27,7 +27,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     recipe = fake.put_in_cache(cache)
     recipes = {(recipe.repo, recipe.version): recipe}
     for module in (pin_module, verify_module):
-        monkeypatch.setattr(module, "load_recipes", lambda folder: recipes)
+        monkeypatch.setattr(module, "known_recipes", lambda: recipes)
     return cache
 
 
@@ -91,7 +91,7 @@ def test_another_recipe_differs_and_the_files_are_named(
     cache: Path, image: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = fake.put_in_cache(cache, install=INSTALL)
-    monkeypatch.setattr(verify_module, "load_recipes", lambda folder: {("owner/pkg", "1.0"): other})
+    monkeypatch.setattr(verify_module, "known_recipes", lambda: {("owner/pkg", "1.0"): other})
     (result,) = verify(
         [fake.instance()],
         "process",

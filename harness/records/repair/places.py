@@ -69,11 +69,15 @@ class Place(NamedTuple):
 
 def edited(text: str, place: Place, choice: str) -> str:
     """A text with another choice at a place. Raises ValueError when that is none of its choices."""
+    data = text.encode()
+    return (data[: place.start] + replacement(place, choice).encode() + data[place.end :]).decode()
+
+
+def replacement(place: Place, choice: str) -> str:
+    """What stands at a place with another choice. Raises ValueError as `edited` does."""
     if choice not in place.choices:
         raise ValueError(f"{choice!r} is none of {', '.join(place.choices)}")
-    new = {(PLAIN, NEGATED): "not ", (NEGATED, PLAIN): ""}.get((place.text, choice), choice)
-    data = text.encode()
-    return (data[: place.start] + new.encode() + data[place.end :]).decode()
+    return {(PLAIN, NEGATED): "not ", (NEGATED, PLAIN): ""}.get((place.text, choice), choice)
 
 
 def find_places(function: ast.AST, source: str, starts: list[int]) -> list[Place | None]:
