@@ -27,6 +27,7 @@ from harness.pipeline.manifest import Job, expand
 
 MANIFEST = Path("manifests/pipelines/full.yaml")
 SMALL = Path("manifests/pipelines/full/small.yaml")
+COMMAND = (str(MANIFEST), "--values", str(SMALL))
 RESULTS = (
     *("filtered/*", "pi.jsonl", "triples/**/*", "contexts.parquet", "table.json", "audit/*/*"),
     *("adapters/*/final/*", "students/*/final/*", "students/*/ledger/*", "runs/*/scores.json"),
@@ -46,25 +47,27 @@ def main() -> None:
     run, whole = work / "run", work / "undisturbed"
     jobs = expand(load_pipeline(MANIFEST, (), (SMALL,)), MANIFEST, run)
     if not whole.exists():
-        start(run).wait()
+        start(COMMAND, run).wait()
         if not (run / "report/index.html").exists():
             sys.exit(f"the undisturbed run did not end; the same command continues ({run}/logs)")
         run.rename(whole)
         for kept in ("grades", "pi"):
             shutil.rmtree(work / "cache" / "swe-harness" / kept, ignore_errors=True)
-    kills = [kill(one, number, run, whole) for number, one in enumerate(firsts(jobs, chosen.stage))]
-    if start(run).wait():
+    kills = [
+        kill(COMMAND, job, SHARES[number % len(SHARES)], run, whole)
+        for number, job in enumerate(firsts(jobs, chosen.stage))
+    ]
+    if start(COMMAND, run).wait():
         sys.exit("the killed run did not end")
     print(json.dumps({"kills": kills} | (found := compare(whole, run)), indent=1))
     sys.exit(bool(found["different"]))
 
 
-def start(out: Path) -> "subprocess.Popen[bytes]":
-    """The command that everybody would give, in a process group of its own."""
-    command = [sys.executable, "-m", "harness", "pipeline", str(MANIFEST), "--values", str(SMALL)]
+def start(command: Sequence[str], out: Path) -> "subprocess.Popen[bytes]":
+    """`harness pipeline`, in a process group of its own."""
     log = (out.parent / f"{out.name}.log").open("ab")
     return subprocess.Popen(
-        [*command, "--out", str(out)],
+        [sys.executable, "-m", "harness", "pipeline", *command, "--out", str(out)],
         stdout=log,
         stderr=log,
         start_new_session=True,
@@ -80,12 +83,13 @@ def firsts(jobs: Sequence[Job], only: Sequence[str]) -> list[Job]:
     return [job for name, job in found.items() if not only or name in only]
 
 
-def kill(job: Job, number: int, run: Path, whole: Path) -> dict[str, Any]:
-    """Run until a job is at work, and kill the process group; what was found then."""
+def kill(command: Sequence[str], job: Job, share: float, run: Path, whole: Path) -> dict[str, Any]:
+    """Run until a job is at work, and kill the process group after a share of the time that the job
+    took undisturbed; what was found then.
+    """
     done = run / "stages" / f"{job.name}.json"
     undisturbed = json.loads((whole / "stages" / f"{job.name}.json").read_text())["seconds"]
-    share = SHARES[number % len(SHARES)]
-    process = start(run)
+    process = start(command, run)
     while not (run / "logs" / f"{job.name}.log").exists() and process.poll() is None:
         time.sleep(0.05)
     time.sleep(share * undisturbed)
@@ -122,7 +126,7 @@ def compare(whole: Path, run: Path) -> dict[str, Any]:
 
 
 def results(root: Path) -> Iterator[str]:
-    """Names of the files that a run is for."""
+    """Names of the files that are compared."""
     for pattern in RESULTS:
         yield from (str(p.relative_to(root)) for p in root.glob(pattern) if p.is_file())
 
