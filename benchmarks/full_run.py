@@ -36,6 +36,8 @@ RESULTS = (
 CLOCK = {"seconds"}  # wall clock of attempts, in scores.json
 SHARES = (0.5, 0.7, 0.35)  # of a job's undisturbed time, taking turns: when it is killed
 
+STARTS = 3  # of a pipeline that fails by itself, as Ray does where a machine is too busy
+
 
 def main() -> None:
     """Run, kill, resume, compare."""
@@ -47,9 +49,7 @@ def main() -> None:
     run, whole = work / "run", work / "undisturbed"
     jobs = expand(load_pipeline(MANIFEST, (), (SMALL,)), MANIFEST, run)
     if not whole.exists():
-        start(COMMAND, run).wait()
-        if not (run / "report/index.html").exists():
-            sys.exit(f"the undisturbed run did not end; the same command continues ({run}/logs)")
+        finish(COMMAND, run)
         run.rename(whole)
         for kept in ("grades", "pi"):
             shutil.rmtree(work / "cache" / "swe-harness" / kept, ignore_errors=True)
@@ -57,8 +57,7 @@ def main() -> None:
         kill(COMMAND, job, SHARES[number % len(SHARES)], run, whole)
         for number, job in enumerate(firsts(jobs, chosen.stage))
     ]
-    if start(COMMAND, run).wait():
-        sys.exit("the killed run did not end")
+    finish(COMMAND, run)
     print(json.dumps({"kills": kills} | (found := compare(whole, run)), indent=1))
     sys.exit(bool(found["different"]))
 
@@ -75,6 +74,14 @@ def start(command: Sequence[str], out: Path) -> "subprocess.Popen[bytes]":
     )
 
 
+def finish(command: Sequence[str], out: Path) -> None:
+    """Run to the end."""
+    for _ in range(STARTS):
+        if not start(command, out).wait():
+            return
+    sys.exit(f"{out} does not end: {out}/logs; the same command continues")
+
+
 def firsts(jobs: Sequence[Job], only: Sequence[str]) -> list[Job]:
     """The first job of every stage."""
     found: dict[str, Job] = {}
@@ -89,14 +96,21 @@ def kill(command: Sequence[str], job: Job, share: float, run: Path, whole: Path)
     """
     done = run / "stages" / f"{job.name}.json"
     undisturbed = json.loads((whole / "stages" / f"{job.name}.json").read_text())["seconds"]
-    process = start(command, run)
-    while not (run / "logs" / f"{job.name}.log").exists() and process.poll() is None:
+    log = run / "logs" / f"{job.name}.log"
+    process, starts = start(command, run), 1
+    while not log.exists():
         time.sleep(0.05)
+        if process.poll() is not None:  # it failed before the job
+            if starts == STARTS:
+                sys.exit(f"{job.name} is not reached: {run}/logs; the same command continues")
+            process, starts = start(command, run), starts + 1
     time.sleep(share * undisturbed)
-    os.killpg(process.pid, signal.SIGKILL)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     found = {
         "job": job.name,
+        "starts": starts,
         "killed_after_s": round(share * undisturbed, 1),
         "was_done": done.exists(),
         "complete_before": len(list(run.glob("stages/*.json"))),

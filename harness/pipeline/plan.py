@@ -41,7 +41,10 @@ def plan_table(rows: Sequence[dict[str, Any]]) -> Table:
     )
     spent = sum(row["cpu_minutes"] or 0 for row in rows)
     unknown = sum(
-        row["cpu_minutes_planned"] is None and row["standing"] == Standing.OPEN for row in rows
+        row["cpu_minutes_planned"] is None
+        and row["takes"]["hours"] is None
+        and row["standing"] == Standing.OPEN
+        for row in rows
     )
     table = Table(
         caption=", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
@@ -53,9 +56,9 @@ def plan_table(rows: Sequence[dict[str, Any]]) -> Table:
         table.add_column(heading, justify="right" if heading == "CPU minutes" else "left")
     for row in rows:
         measured, expected = row["cpu_minutes"], row["cpu_minutes_planned"]
-        minutes = (
-            f"{measured:.1f}" if measured is not None else f"~{expected:g}" if expected else "?"
-        )
+        hours = row["takes"]["hours"]
+        unmeasured = f"~{expected:g}" if expected else f"~{hours:.2g} h" if hours else "?"
+        minutes = unmeasured if measured is None else f"{measured:.1f}"
         needs = Counter(name for name in row["needs"])
         shown = ", ".join(list(needs)[:2]) + (
             f" and {len(needs) - 2} more" if len(needs) > 2 else ""
