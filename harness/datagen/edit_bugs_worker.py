@@ -9,7 +9,9 @@ and the tree is put back after it. Standard library and pytest only: of the harn
 """
 
 import contextlib
+import gc
 import importlib
+import importlib.util
 import json
 import os
 import resource
@@ -114,7 +116,10 @@ def confine(cpu_seconds: int) -> None:
 def session(arguments: list[str], recorder: Recorder) -> int:
     """A pytest session in this process, as `pytest` in the tree runs one."""
     sys.argv = ["pytest", *arguments]
-    code = int(pytest.main([*OPTIONS, f"--basetemp={SCRATCH}/pytest", *arguments], [recorder]))
+    options = [*OPTIONS, f"--basetemp={SCRATCH}/pytest"]
+    if importlib.util.find_spec("pytest_cov"):
+        options.append("--no-cov")  # its report takes longer than most tests
+    code = int(pytest.main([*options, *arguments], [recorder]))
     sys.setprofile(None)
     threading.setprofile(None)
     return code
@@ -280,6 +285,8 @@ def try_jobs(settings: dict[str, Any]) -> None:
             with contextlib.suppress(BaseException):
                 importlib.import_module(name)
     contents = {path: path.read_bytes() for path in files()}
+    gc.collect()
+    gc.freeze()  # a collection in a fork would copy what it only looks at
     for job in settings["jobs"]:
         print(json.dumps(Trial(settings, job, contents).line()), flush=True)
 

@@ -76,7 +76,8 @@ def candidates(
                 queues[by_hash[tie].candidate.operator].append((rank, tie, by_hash[tie]))
     for rank, candidate in enumerate(more):
         if candidate.operator in operators:
-            queues[candidate.operator].append((rank, candidate.key, _Found(candidate, None)))
+            one = _Found(candidate, _function_of(candidate, files))
+            queues[candidate.operator].append((rank, candidate.key, one))
     turns = [[one for _, _, one in sorted(queues[name], key=_order)] for name in sorted(queues)]
     seen: set[str] = set()
     for one in (each for turn in zip_longest(*turns) for each in turn if each is not None):
@@ -85,6 +86,20 @@ def candidates(
         if tree and tree not in seen:
             seen.add(tree)
             yield one.candidate
+
+
+def _function_of(candidate: Candidate, files: Mapping[str, str]) -> tuple[int, int] | None:
+    """The bytes of the function in which all is changed; None when there is no such one."""
+    source = files[candidate.path]
+    starts = [*line_starts(source), len(source.encode())]
+    with PARSING:
+        functions = list(outer_functions(ast.parse(source)))
+    for _, node in functions:
+        start, end = starts[first_line(node) - 1], starts[node.end_lineno or node.lineno]
+        within = (one.path == candidate.path and start <= one.start for one in candidate.changes)
+        if all(within) and all(one.end <= end for one in candidate.changes):
+            return start, end
+    return None
 
 
 def outer_functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:

@@ -44,7 +44,7 @@ def mirror_of(given: str, cache: Path) -> Mirror:
     given: `@REVISION` at its end names a branch, tag or commit; HEAD otherwise. A folder's changes
     that are not committed are not seen. Raises ImageError.
     """
-    place, revision = _split(given)
+    place, revision = split_revision(given)
     if "://" in place and urlsplit(place).scheme not in _SCHEMES:
         raise ImageError(f"{given}: expected one of {', '.join(f'{one}://' for one in _SCHEMES)}")
     url = place if "://" in place else str(Path(place).resolve())
@@ -156,7 +156,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _split(given: str) -> tuple[str, str]:
+def split_revision(given: str) -> tuple[str, str]:
     """A place and a revision, HEAD where none is given."""
     place, at, revision = given.rpartition("@")
     is_user = "://" in place and not urlsplit(place).path  # as in ssh://git@host/path

@@ -31,7 +31,6 @@ class Finding(Record):
     pass_to_pass: tuple[str, ...]
     test_files: tuple[str, ...]
     shown: tuple[str, ...]
-    failures: tuple[Failure, ...]
 
     @property
     def difficulty(self) -> str:
@@ -103,7 +102,6 @@ def judge(
         pass_to_pass=tuple(passing[:MOST_TESTS]),
         test_files=tuple(sorted({test.partition("::")[0] for test in hidden})),
         shown=tuple(shown),
-        failures=tuple(failures),
     )
 
 

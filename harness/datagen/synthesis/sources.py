@@ -14,7 +14,7 @@ from packaging.metadata import RawMetadata, parse_email
 from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
 from packaging.version import InvalidVersion
 
-from harness.datagen.synthesis.git import archive_commit, mirror_of
+from harness.datagen.synthesis.git import archive_commit, mirror_of, split_revision
 from harness.environments.errors import ImageError
 from harness.environments.package_index import PackageIndexError, find_release
 from harness.environments.recipe import Sdist
@@ -68,7 +68,7 @@ def find_source(given: str, cache: Path) -> Source:
         return _released(given, match, cache)
     if given.endswith(".tar.gz") and path.is_file():
         return _archived(given, path, cache)
-    if "://" in given or path.is_dir():
+    if "://" in given or Path(split_revision(given)[0]).is_dir():
         return _of_git(given, cache)
     raise ImageError(
         f"{given}: no source; give NAME==VERSION, a source distribution (.tar.gz), or a git "
@@ -119,7 +119,7 @@ def _of_git(given: str, cache: Path) -> Source:
 
 
 def _with_metadata(given: str, sdist: Sdist, archive: Path) -> Source:
-    text = _package_info(archive)
+    text = _package_info(archive, given)
     headers = parse_email(text)[0]
     urls = [*headers.get("project_urls", {}).values(), headers.get("home_page", "")]
     found = [match for url in urls if (match := _GITHUB.fullmatch(url or ""))]
@@ -128,7 +128,7 @@ def _with_metadata(given: str, sdist: Sdist, archive: Path) -> Source:
     return Source(given=given, repo=repo, version=sdist.version, archive=sdist, metadata=text)
 
 
-def _package_info(archive: Path) -> str:
+def _package_info(archive: Path, given: str) -> str:
     """The text of PKG-INFO in the top folder; nothing when there is none."""
     try:
         with tarfile.open(archive, "r:gz") as tar:
@@ -138,7 +138,7 @@ def _package_info(archive: Path) -> str:
                     whole = file.read(_LARGEST_METADATA) if file else b""
                     return whole.decode(errors="replace").partition("\n\n")[0] + "\n"
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise ImageError(f"{archive}: {error}") from None
+        raise ImageError(f"{given}: {error}") from None
     return ""
 
 

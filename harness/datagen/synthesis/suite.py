@@ -17,6 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from harness.config import ConfigError
 from harness.datagen.edit_bugs import source_files
 from harness.datagen.edit_bugs_trial import Survey
 from harness.datagen.rows import assemble_row
@@ -40,10 +43,6 @@ Reword = Callable[[Finding], Finding]
 ROWS, RECIPES, STATS, DETAILS = "instances.jsonl", "recipes.yaml", "stats.json", "details.jsonl"
 _SETTINGS = "settings.json"
 _DETAILS = {"instance_id", "operator", "kind", "path", "function", "estimate"}
-
-
-class SettingsError(ValueError):
-    """A folder was begun with other settings."""
 
 
 def no_more(source: Source, files: Mapping[str, str], survey: Survey | None) -> Sequence[Candidate]:
@@ -74,7 +73,7 @@ def synthesise(
     known: recipes to take where they have a source's archive. more: candidates of a package that
     are not made of syntax trees. reword: the last word on a problem statement.
     Rows are written after each package; a second start continues, and makes the same rows.
-    Raises SettingsError, and what `more` and `reword` raise.
+    Raises ConfigError, and what `more` and `reword` raise.
     """
     out.mkdir(parents=True, exist_ok=True)
     _same_settings(out / _SETTINGS, settings)
@@ -144,15 +143,18 @@ def _row(finding: Finding, recipe: Recipe, cache: Path, settings: Settings) -> I
 
 
 def _same_settings(path: Path, settings: Settings) -> None:
-    """Keep the settings of the first start. Raises SettingsError for others."""
+    """Keep the settings of the first start. Raises ConfigError for others."""
     if path.exists():
-        earlier = json.loads(path.read_bytes())
-        now = settings.model_dump(mode="json")
-        for name in now:
-            if earlier.get(name) != now[name]:
-                raise SettingsError(
-                    f"{path}: {name} is {earlier.get(name)!r}, now {now[name]!r}; give the same, "
-                    "or another folder with --out"
+        try:
+            earlier = Settings.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise ConfigError(f"{path}: not the settings of such a folder: {error}") from None
+        for name in Settings.model_fields:
+            was, now = getattr(earlier, name), getattr(settings, name)
+            if was != now:
+                raise ConfigError(
+                    f"{path}: {name} is {was!r}, now {now!r}; give the same, or another folder "
+                    "with --out"
                 )
     path.write_text(settings.model_dump_json(indent=1) + "\n")
 
