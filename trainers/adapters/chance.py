@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
+from trainers.engine.adapter_file import save_adapter
 from trainers.engine.networks import ADAPTER_FILE
 
 
@@ -37,7 +37,7 @@ def write_random_adapter(source: Path, out: Path, seed: int) -> None:
     draft = out.with_name(f".{out.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    save_file(drawn, draft / ADAPTER_FILE, metadata=metadata)
+    save_adapter(drawn, draft / ADAPTER_FILE, metadata)
     shutil.copyfile(source / "adapter_config.json", draft / "adapter_config.json")
     card = {"schema_version": 1, "random": {"shapes_and_norms_of": str(source), "seed": seed}}
     (draft / "training.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
-from safetensors.torch import save_file
 from torch import nn
 
+from trainers.engine.adapter_file import save_adapter
 from trainers.engine.config import TrainSettings
 from trainers.engine.networks import ADAPTER_FILE, BASE_KEY, Network
 from trainers.engine.ranks import Ranks, whole
@@ -44,7 +44,7 @@ def export(
         config.save_pretrained(str(draft))
         found = get_peft_model_state_dict(network.model, state_dict=weights)
         metadata = {"format": "pt", BASE_KEY: network.source.weights_sha256, **facts}
-        save_file(found, draft / ADAPTER_FILE, metadata=metadata)
+        save_adapter(found, draft / ADAPTER_FILE, metadata)
     else:
         for pattern in _TEXT:
             for path in network.source.folder.glob(pattern):
