@@ -15,7 +15,7 @@ def test_the_same_weights_are_the_same_bytes_and_read_as_they_were(tmp_path: Pat
     for path in files:
         save_adapter(tensors, path, METADATA)
     assert len({path.read_bytes() for path in files}) == 1
-    with safe_open(files[0], "pt") as found:  # type: ignore[no-untyped-call]
+    with safe_open(files[0], "pt") as found:
         assert found.metadata() == METADATA
         assert set(found.keys()) == set(tensors)
         assert all(torch.equal(found.get_tensor(name), each) for name, each in tensors.items())
