@@ -5,7 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.pipeline.controls import Arm, Controls, TableRow, runs_of, trainings_of
+from harness.pipeline.controls import (
+    Arm,
+    Controls,
+    ControlTable,
+    TableRow,
+    runs_of,
+    trainings_of,
+)
 from harness.pipeline.experiment import SEEDS_OF_A_RUN, differences, load_runs
 from harness.pipeline.manifest import Job
 from harness.records import RunFolder
@@ -32,7 +39,7 @@ def write_controls(controls: Controls, jobs: Sequence[Job], out: Path) -> Path:
         "family": len(family),
         "tables": [
             {"title": table.title, "reference": table.reference}
-            | {"rows": [_row(row, table.reference, rows, family) for row in table.rows]}
+            | {"rows": [_row(row, table, rows, family) for row in table.rows]}
             for table in controls.tables
         ],
         "arms": [_arm(arm, rows, runs, trainings_of(arm, jobs, values)) for arm in controls.arms],
@@ -65,17 +72,31 @@ def _family(controls: Controls, rows: Mapping[str, list[Scored]]) -> dict[Pair, 
 
 def _row(
     row: TableRow,
-    reference: str,
+    table: ControlTable,
     rows: Mapping[str, list[Scored]],
     family: Mapping[Pair, dict[str, Any]],
 ) -> dict[str, Any]:
     rate = score(rows[row.arm]).pass_at_1 if row.arm in rows else None
-    standing = "reference" if row.arm == reference else "" if row.arm in rows else "not run"
+    standing = "reference" if row.arm == table.reference else "not run" if rate is None else ""
+    unknown = dict.fromkeys(("difference", "p exact (Holm)", "p bootstrap (Holm)"))
+    compared = family.get((table.reference, row.arm), unknown | {"shown": standing})
+    columns = ["difference", "p exact (Holm)", "p bootstrap (Holm)", "shown"]
     return (
-        {"control": row.arm, "takeaway": row.takeaway, "paper, %": row.paper}
-        | {"resolve": rate.interval.model_dump() if rate else None, "standing": standing}
-        | family.get((reference, row.arm), {})
+        {"control": row.arm, "resolve": rate.interval.model_dump() if rate else None}
+        | {name: compared[name] for name in columns}
+        | {"paper": _paper(row, table), "takeaway": row.takeaway}
+        | {name: compared[name] for name in compared if name not in columns}
     )
+
+
+def _paper(row: TableRow, table: ControlTable) -> str:
+    """The paper's share in per cent, and how far it is from the reference's."""
+    if row.paper is None:
+        return ""
+    reference = next((one.paper for one in table.rows if one.arm == table.reference), None)
+    if reference is None or row.arm == table.reference:
+        return f"{row.paper:.1f}"
+    return f"{row.paper:.1f} ({row.paper - reference:+.1f})"
 
 
 def _arm(
@@ -129,7 +150,8 @@ def _sections(
                 *table.texts,
                 f"Δ is against {table.reference}, paired on the same instances. All "
                 f"{found['family']} comparisons of this page are one family (Holm–Bonferroni); a "
-                "difference is shown where the exact test and the bootstrap agree at 5 %.",
+                "difference is shown where the exact test and the bootstrap agree at 5 %. Paper: "
+                "its percentage, and in brackets how far that is from its reference.",
             ),
             {table.title: result["rows"]},
             files=tuple(str(RunFolder(one).scores) for name in arms for one in done.get(name, ())),

@@ -114,11 +114,12 @@ def test_the_report_compares_what_is_finished(tmp_path: Path) -> None:
     found = json.loads((out / "report" / "controls.json").read_text())
     assert found["family"] == 1
     full, shuffled, teacher = found["tables"][0]["rows"]
-    assert (full["standing"], teacher["standing"]) == ("reference", "not run")
+    assert (full["shown"], teacher["shown"]) == ("reference", "not run")
+    assert [one["paper"] for one in (full, shuffled, teacher)] == ["14.2", "7.6 (-6.6)", ""]
     assert full["resolve"]["value"] == 20 / COUNT
     assert shuffled["difference"]["value"] == pytest.approx(-16 / COUNT)
     assert shuffled["better / worse / tied"] == f"0 / 16 / {COUNT - 16}"
-    assert shuffled["shown"]
+    assert shuffled["shown"] is True
     assert shuffled["p exact (Holm)"] == pytest.approx(2 * 0.5**16)
     arm = found["arms"][1]
     assert (arm["runs"], arm["attempts"], arm["resolved"]) == ("1 of 2", COUNT, 4)
