@@ -18,6 +18,7 @@ from harness.records import Instance
 from harness.sandboxes.base import WORKDIR
 
 MODEL = "rehearsal"
+MAX_MODEL_LEN = 131072
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 _RECOGNISED = 200  # characters of a problem statement, without white space
 _SUBMIT = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
@@ -90,7 +91,7 @@ def _handler(respond: Callable[[Any], dict[str, Any]]) -> type[BaseHTTPRequestHa
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            card = {"id": MODEL, "object": "model", "max_model_len": 131072}
+            card = {"id": MODEL, "object": "model", "max_model_len": MAX_MODEL_LEN}
             self._send(200, {"object": "list", "data": [card]})
 
         def do_POST(self) -> None:

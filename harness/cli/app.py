@@ -19,6 +19,7 @@ from harness.cli import (
     methods,
     pi,
     pipeline,
+    replay,
     report,
     scores,
     study,
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command("eval")(evaluate.evaluate)
 app.command("grade")(evaluate.grade)
 app.command("ask")(ask.ask)
+app.command("replay")(replay.replay)
 app.command("report")(report.report)
 app.command("compare")(scores.compare)
 app.command("plan")(scores.plan)

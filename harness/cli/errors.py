@@ -9,6 +9,7 @@ from harness.datagen.routes import RouteError
 from harness.datagen.triples_gate import TriplesError
 from harness.environments.errors import ImageError
 from harness.environments.recipe import RecipeError
+from harness.gateway import RecordingError
 from harness.grading.eval_script import EvalScriptError
 from harness.leakage.filter_manifest import FilterError
 from harness.leakage.ledger import LedgerError
@@ -42,6 +43,7 @@ USER_ERRORS = (
     PipelineError,
     PlanError,
     RecipeError,
+    RecordingError,
     RouteError,
     RunBusyError,
     SandboxFailure,

@@ -8,7 +8,15 @@ from harness.config.load import (
     on_profile,
     profile_names,
 )
-from harness.config.run import AgentConfig, Method, ModelConfig, Profile, RunConfig, SuiteRef
+from harness.config.run import (
+    AgentConfig,
+    Method,
+    ModelConfig,
+    Profile,
+    Replay,
+    RunConfig,
+    SuiteRef,
+)
 
 __all__ = [
     "AgentConfig",
@@ -16,6 +24,7 @@ __all__ = [
     "Method",
     "ModelConfig",
     "Profile",
+    "Replay",
     "RunConfig",
     "SuiteRef",
     "load_method",

@@ -104,6 +104,25 @@ class SuiteRef(Record):
     instances: int
 
 
+class Replay(Record):
+    """Where a run's attempts were taken from, and up to which turn.
+
+    run: the recorded run's folder. step: the first turn that a model answers; None: none.
+    pi: recorded, or as the agent was told instead. forced: recorded answers were given also where
+    the request differs. ids: the recorded token ids are kept. card: of the recorded model, for what
+    no model answers. calls_sha256: by instance, of the recorded `calls.parquet`.
+    """
+
+    run: str
+    seed: int
+    step: int | None = Field(ge=1)
+    pi: Literal["recorded", "none", "given", "empty"] = "recorded"
+    forced: bool = False
+    ids: bool = True
+    card: dict[str, Any]
+    calls_sha256: dict[str, str]
+
+
 class RunConfig(Record):
     """`run.yaml`: everything that a run was asked to do."""
 
@@ -122,6 +141,7 @@ class RunConfig(Record):
     grading: GradingOptions
     workers: int
     executor: Literal["local", "ray"] = "local"
+    replay: Replay | None = None
     command: str
     created_at: str
     machine: dict[str, str]

@@ -4,6 +4,17 @@ attempt, which fixes decoding, keeps to the budget, repeats what fails and recor
 from harness.gateway.calls import CallRow, read_calls
 from harness.gateway.gateway import Door, Gateway
 from harness.gateway.options import GatewayOptions
+from harness.gateway.replay import Recording, RecordingError, read_recording
 from harness.gateway.report import DoorReport
 
-__all__ = ["CallRow", "Door", "DoorReport", "Gateway", "GatewayOptions", "read_calls"]
+__all__ = [
+    "CallRow",
+    "Door",
+    "DoorReport",
+    "Gateway",
+    "GatewayOptions",
+    "Recording",
+    "RecordingError",
+    "read_calls",
+    "read_recording",
+]

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import orjson
 from aiohttp import web
@@ -14,20 +14,40 @@ from harness.gateway.answers import Tokens, cap_tool_calls, token_counts
 from harness.gateway.calls import CallRow
 from harness.gateway.failures import EndpointError, PassingError, RejectedError
 from harness.gateway.options import GatewayOptions
-from harness.gateway.stream import AnswerStream, Assembler
-from harness.gateway.upstream import Events, Tries, Upstream
+from harness.gateway.stream import AnswerStream, Assembler, Source
+from harness.gateway.upstream import Tries
 from harness.gateway.wire import Extras, Json
 
 T = TypeVar("T")
 
 
+class Answers(Protocol):
+    """Where answers come from; `Upstream` is the endpoint itself."""
+
+    async def whole(self, body: bytes, tries: Tries) -> tuple[Json, Tokens]:
+        """See `Upstream.whole`."""
+        ...
+
+    async def stream(self, body: bytes, tries: Tries, begin: Callable[[Source], Awaitable[T]]) -> T:
+        """See `Upstream.stream`."""
+        ...
+
+    async def card(self) -> Json:
+        """See `Upstream.card`."""
+        ...
+
+    def cut(self) -> None:
+        """See `Upstream.cut`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Line:
-    """What all attempts of a run share."""
+    """What all attempts of a run share, but for the `upstream` of one that is replayed."""
 
     endpoint: Endpoint
     options: GatewayOptions
-    upstream: Upstream
+    upstream: Answers
     extras: Extras
 
 
@@ -72,7 +92,7 @@ class Exchange:
         Raises EndpointError, RejectedError before anything was passed on, CutError after.
         """
 
-        async def begin(events: Events) -> tuple[AnswerStream, bytes]:
+        async def begin(events: Source) -> tuple[AnswerStream, bytes]:
             assembler = Assembler(self._most_tool_calls, wants_usage=wants_usage)
             stream = AnswerStream(events, assembler)
             return stream, await stream.begin()

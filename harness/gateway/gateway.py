@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from harness.gateway.calls import CallWriter, warm_up
 from harness.gateway.door import AttemptDoor
 from harness.gateway.exchange import Line
 from harness.gateway.options import GatewayOptions
+from harness.gateway.replay import Recording, ReplayedAnswers
 from harness.gateway.report import DoorReport
 from harness.gateway.retokenise import Retokeniser
 from harness.gateway.upstream import Upstream
@@ -96,10 +98,12 @@ class Gateway:
         seed: int,
         calls: Path,
         purposes: frozenset[str] = frozenset(),
+        recording: Recording | None = None,
     ) -> "Door":
         """Serve the model to one attempt; `calls` is where its record is written.
 
-        A call whose header names one of `purposes` is no turn of the agent.
+        A call whose header names one of `purposes` is no turn of the agent. What is in `recording`
+        is answered from there.
 
         Raises OSError when the socket cannot be made.
         """
@@ -108,7 +112,7 @@ class Gateway:
         folder.chmod(0o755)
         socket = folder / Path(GATEWAY_SOCKET).name
         try:
-            attempt = self._run(self._open(socket, budget, seed, calls, purposes))
+            attempt = self._run(self._open(socket, budget, seed, calls, purposes, recording))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -134,10 +138,20 @@ class Gateway:
         )
 
     async def _open(
-        self, socket: Path, budget: Budget, seed: int, calls: Path, purposes: frozenset[str]
+        self,
+        socket: Path,
+        budget: Budget,
+        seed: int,
+        calls: Path,
+        purposes: frozenset[str],
+        recording: Recording | None,
     ) -> AttemptDoor:
+        line = self._line
+        if recording is not None:
+            answers = ReplayedAnswers(recording, line.upstream, seed=seed)
+            line = replace(line, upstream=answers)
         attempt = AttemptDoor(
-            self._line,
+            line,
             self._retokeniser,
             CallWriter(calls, self._records),
             budget=budget,

@@ -9,7 +9,7 @@ from harness.gateway.failures import RefusedError
 
 Json = dict[str, Any]
 
-_PASSED_ON = (
+PASSED_ON = (
     "messages",
     "tools",
     "tool_choice",
@@ -59,7 +59,7 @@ def outgoing(
 ) -> Json:
     """The request for the endpoint: what decides on sampling is the run's, whatever was asked."""
     decoding = endpoint.decoding
-    sent = {name: asked[name] for name in _PASSED_ON if name in asked}
+    sent = {name: asked[name] for name in PASSED_ON if name in asked}
     sent |= extra_body
     sent |= {
         "model": endpoint.model,
@@ -80,7 +80,7 @@ def overridden(asked: Mapping[str, Any], sent: Mapping[str, Any]) -> list[str]:
     return sorted(
         name
         for name, value in asked.items()
-        if name not in _PASSED_ON and value is not None and sent.get(name) != value
+        if name not in PASSED_ON and value is not None and sent.get(name) != value
     )
 
 

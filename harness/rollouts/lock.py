@@ -31,6 +31,7 @@ class RunLock(Record):
     sandbox: str
     agent: dict[str, str]
     grader: str
+    replay: dict[str, Any] | None = None
     packages: dict[str, str]
 
 

@@ -12,8 +12,8 @@ from pydantic import SecretStr, ValidationError
 
 from harness.agents.base import Decoding, Endpoint
 from harness.agents.embedded import ModelFacts, embedded_endpoint
-from harness.agents.rehearsal import MODEL, rehearsal_endpoint
-from harness.config import ConfigError, ModelConfig
+from harness.agents.rehearsal import MAX_MODEL_LEN, MODEL, rehearsal_endpoint
+from harness.config import ConfigError, ModelConfig, Replay
 from harness.records import Instance
 from harness.rollouts.adapters import load_adapter
 
@@ -37,6 +37,13 @@ class ServedModel:
     notes: tuple[str, ...] = ()
 
 
+def recorded_model(replay: Replay, decoding: Decoding) -> ServedModel:
+    """The model of a replay that asks none: its endpoint answers nothing."""
+    name = str(replay.card["id"])
+    endpoint = Endpoint(base_url="http://127.0.0.1:9/v1", model=name, decoding=decoding)
+    return ServedModel(endpoint, {"name": name, "kind": "recorded"})
+
+
 @contextmanager
 def serve_model(
     model: ModelConfig, decoding: Decoding, folder: Path, instances: Sequence[Instance]
@@ -54,7 +61,11 @@ def serve_model(
     if model.kind == "rehearsal":
         with rehearsal_endpoint(instances) as endpoint:
             played = endpoint.model_copy(update={"decoding": decoding})
-            yield ServedModel(played, {"name": MODEL, "kind": "rehearsal"}, (REHEARSAL_NOTE,))
+            yield ServedModel(
+                played,
+                {"name": MODEL, "kind": "rehearsal", "max_model_len": MAX_MODEL_LEN},
+                (REHEARSAL_NOTE,),
+            )
         return
     base_url = model.base_url or os.environ.get("HARNESS_BASE_URL")
     if not base_url:
@@ -69,6 +80,9 @@ def serve_model(
     if name not in cards:
         raise ConfigError(f"{base_url} serves {', '.join(cards)}, not {name!r}")
     told: dict[str, Any] = {"name": name, "kind": "endpoint"}
+    length = cards[name].get("max_model_len")
+    if isinstance(length, int):
+        told |= {"max_model_len": length}
     asked_for = name
     if model.adapter is not None:
         loaded = load_adapter(base_url, headers, name, model.adapter, cards)

@@ -31,7 +31,7 @@ from harness.rollouts.lock import (
     package_versions,
     write_or_check,
 )
-from harness.rollouts.models import ServedModel, serve_model
+from harness.rollouts.models import ServedModel, recorded_model, serve_model
 from harness.rollouts.progress import ProgressLine
 from harness.rollouts.scheduler import fair_order, run_jobs
 from harness.rollouts.supply import Supply
@@ -161,6 +161,9 @@ def _model(plan: RunPlan, *, needed: bool) -> Iterator[ServedModel | None]:
     if config.model is None or not needed:
         yield None
         return
+    if config.replay and config.replay.step is None:
+        yield recorded_model(config.replay, config.decoding)
+        return
     with serve_model(config.model, config.decoding, plan.folder.root, plan.instances) as served:
         yield served
 
@@ -198,6 +201,7 @@ def _lock(plan: RunPlan, agent: Agent, served: ServedModel | None) -> RunLock:
         agent=dict(agent.facts()),
         grader=GRADER if config.suite.kind == "instances" else grader_name(config.suite.kind),
         packages=package_versions(),
+        replay=config.replay.model_dump(mode="json") if config.replay else None,
     )
 
 

@@ -34,6 +34,7 @@ from harness.records import (
     encode_patch,
 )
 from harness.rollouts.ledger import Job
+from harness.rollouts.recordings import recording_for
 from harness.sandboxes.base import Bind, ImageMissingError, SandboxFailure, SandboxProvider
 
 ROLLOUT_TRIES = 3
@@ -188,6 +189,7 @@ class Workshop:
                             seed=job.seed,
                             calls=folder / "calls.parquet",
                             purposes=self._agent.purposes,
+                            recording=recording_for(self._order.config, job),
                         )
                     )
                 outcome = self._run_agent(job, door, _writer(events), folder / "logs")
