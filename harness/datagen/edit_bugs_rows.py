@@ -10,6 +10,7 @@ from harness.datagen.edit_bugs import Edit, broken_text
 from harness.datagen.edit_bugs_hide import HidingError, git_diff, without_tests
 from harness.datagen.edit_bugs_statement import (
     called_functions,
+    defined_classes,
     defined_functions,
     statement,
     without_names,
@@ -44,6 +45,7 @@ class PackageTexts:
     def __init__(self, tree: Path, sources: Mapping[str, str]) -> None:
         self.sources = sources
         self.functions = defined_functions(sources.values())
+        self.classes = defined_classes(sources.values())
         self._tree = tree
         self._tests: dict[str, str] = {}
 

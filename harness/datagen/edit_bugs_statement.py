@@ -35,6 +35,16 @@ def first_line(message: str) -> str:
     return line if len(line) <= MOST_MESSAGE else line[: MOST_MESSAGE - 1] + "…"
 
 
+def defined_classes(sources: Collection[str]) -> set[str]:
+    """Names of the classes that files define."""
+    return {
+        node.name
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef)
+    }
+
+
 def without_names(message: str, tests: Collection[str]) -> str:
     """A message that names none of the hidden tests' functions, as in `test_it.<locals>.f`."""
     names = {name.partition("[")[0].rpartition("::")[2] for name in tests}

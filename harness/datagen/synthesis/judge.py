@@ -153,7 +153,7 @@ def _statement(
     """The first statement that gives nothing away."""
     for brief in (False, True):
         for failure in failures:
-            text = templated(failure, texts.functions, brief=brief)
+            text = templated(failure, texts.functions | texts.classes, brief=brief)
             if not any(leaks(text, patch=patch, tests=tests, shown=shown, path=path)):
                 return text
     raise RejectedError("leaks" if failures else "not shown")

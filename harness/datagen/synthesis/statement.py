@@ -14,6 +14,7 @@ from harness.datagen.edit_bugs_statement import (
     without_names,
 )
 from harness.records import Record
+from harness.records.repair.places import FUNCTION_NODES
 
 MOST_CODE_LINES, MOST_MESSAGE_LINES = 40, 12
 _LEAST_LINE = 12  # characters of a fix's line that say something
@@ -21,6 +22,7 @@ _LEAST_NAME = 3
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _TEXT = re.compile(r"""("[^"\\]*(?:\\.[^"\\]*)*"|'[^'\\]*(?:\\.[^'\\]*)*')""")
 _OBJECT = re.compile(r" (?:object )?at 0x[0-9a-f]+")
+_COMMON_METHODS = {name for kind in (str, bytes, list, dict, set) for name in dir(kind)}
 _ORDINARY = {*keyword.kwlist, *dir(builtins), "self", "cls"}
 
 
@@ -42,9 +44,10 @@ class Failure(Record):
 def templated(failure: Failure, names: Collection[str], *, brief: bool = False) -> str:
     """A report of a failing test: what was run, with what, and what came of it.
 
-    names: the package's functions. brief: without the error's text.
+    names: the package's functions and classes. brief: without the error's text.
     """
     called = called_functions(failure.source, failure.first, failure.line, names)
+    called.sort(key=lambda name: name in _COMMON_METHODS)
     code = _code(failure)
     message = "" if brief else _message(failure.message)
     raised = failure.exception or "an error"
@@ -99,7 +102,7 @@ def _code(failure: Failure) -> str:
     if len(body) > 1 and ast.get_docstring(test, clean=False) is not None:
         body = body[1:]
     end = test.end_lineno or test.lineno
-    for node in ast.walk(test):
+    for node in _own(test):
         simple = isinstance(node, ast.stmt) and not hasattr(node, "body")
         if simple and node.lineno <= failure.line <= (node.end_lineno or 0):  # type: ignore[attr-defined]
             end = node.end_lineno or end  # type: ignore[attr-defined]
@@ -109,6 +112,16 @@ def _code(failure: Failure) -> str:
     kept = [one for one in ran if one.lineno >= first] or ran[-1:]
     text = textwrap.dedent("\n".join(lines[_begins(kept[0]) - 1 : end])).strip("\n")
     return text if kept == ran else f"# …\n{text}"
+
+
+def _own(test: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a function but for those of functions in it, which are called from elsewhere."""
+    pending = list(ast.iter_child_nodes(test))
+    while pending:
+        node = pending.pop()
+        yield node
+        if not isinstance(node, FUNCTION_NODES):
+            pending += ast.iter_child_nodes(node)
 
 
 def _begins(statement: ast.stmt) -> int:

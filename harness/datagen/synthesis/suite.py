@@ -12,7 +12,7 @@ import json
 import tempfile
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ def synthesise(
     Rows are written after each package; a second start continues, and makes the same rows.
     Raises ConfigError, and what `more` and `reword` raise.
     """
+    sources = [_as_known(one, known.values()) for one in sources]
     out.mkdir(parents=True, exist_ok=True)
     _same_settings(out / _SETTINGS, settings)
     provider.cleanup("datagen")
@@ -114,6 +115,14 @@ def synthesise(
     with ThreadPoolExecutor(max(1, min(workers, len(sources)))) as pool:
         list(pool.map(work, sources))
     return [done[one.slug][0] for one in sources]
+
+
+def _as_known(source: Source, known: Iterable[Recipe]) -> Source:
+    """A source under the name that the known recipe of its archive has."""
+    for one in known:
+        if one.sdist and one.sdist.sha256 == source.archive.sha256:
+            return source.model_copy(update={"repo": one.repo, "version": one.version})
+    return source
 
 
 def count_candidates(

@@ -62,6 +62,18 @@ def test_the_title_says_what_kind_of_failure_it_is(
     assert text.strip().endswith(end)
 
 
+def test_a_failure_in_a_function_of_the_test_shows_the_whole_test() -> None:
+    source = "def test_it():\n    def check(x):\n        assert clamp(x)\n    check(1)\n"
+    text = templated(failure(source=source, first=1, line=3), {"clamp"})
+    assert "    assert clamp(x)\ncheck(1)\n```" in text
+
+
+def test_the_title_names_no_method_of_a_common_type_where_it_can() -> None:
+    source = "def test_it():\n    assert Box(1).items() == {}.items()\n"
+    text = templated(failure(source=source, first=1, line=2), {"items", "Box"})
+    assert text.startswith("Wrong result from `Box`")
+
+
 def test_long_code_loses_whole_statements_at_its_beginning() -> None:
     body = "".join(f"    x{n} = '''\n    {n}'''\n" for n in range(60))
     source = f"def test_it():\n{body}    assert x1\n"
