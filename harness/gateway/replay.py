@@ -57,7 +57,7 @@ def read_recording(
     given = [row for row in calls if first_live is None or row.call < first_live]
     for row in given:
         if row.status not in ("answered", "refused"):
-            most = _turns_before(calls, row) + 1
+            most = _turns_before(calls, row)
             raise RecordingError(
                 f"{path}: call {row.call} was {row.status} ({row.error[:200]}); answered calls "
                 f"alone can be given again: choose a --step of at most {most}"
@@ -139,7 +139,8 @@ class ReplayedAnswers:
     def _answer(self, row: CallRow, body: bytes) -> Json:
         answer: Json = orjson.loads(row.response)
         choice = answer["choices"][0]
-        choice.setdefault("stop_reason", row.stop_reason)
+        if row.stop_reason is not None:
+            choice.setdefault("stop_reason", row.stop_reason)
         exact = row.ids_from == "endpoint" and self._recording.ids
         if exact and difference(row.request, body) is None:
             answer["prompt_token_ids"] = list(row.prompt_ids)
@@ -163,7 +164,7 @@ class _Bytes:
 
 
 def _turns_before(calls: list[CallRow], row: CallRow) -> int:
-    return max((one.turn or 0 for one in calls if one.call < row.call), default=0)
+    return max((one.turn or 0 for one in calls if one.call < row.call), default=1)
 
 
 def _first(old: Any, new: Any, where: str) -> str:
