@@ -6,16 +6,21 @@ With several processes: `torchrun --nproc-per-node N -m trainers.train CONFIG.ya
 import argparse
 import json
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+
+from harness.records.processes import end_with_parent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train and say where the result is; 2 when something is the user's to mend, 128 and the
     signal's number when it was asked to stop."""
     options = _parser().parse_args(arguments)
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun that is killed would leave its processes
+        end_with_parent(signal.SIGKILL)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads its threads
 
     import transformers

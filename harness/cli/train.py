@@ -66,6 +66,8 @@ def train(
     for one in change or []:
         command += ["--set", one]
     command += ["--dry-run"] * dry_run + ["--skip-damaged"] * skip_damaged
-    code = subprocess.run(command, check=False).returncode
+    from harness.records.processes import end_with_parent
+
+    code = subprocess.run(command, check=False, preexec_fn=end_with_parent).returncode
     if code:
         raise typer.Exit(code if code > 0 else 128 - code)

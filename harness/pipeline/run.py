@@ -1,11 +1,9 @@
 """Running a pipeline: every job when those it needs are done, several at a time."""
 
-import ctypes
 import fcntl
 import os
 import resource
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -20,9 +18,8 @@ from rich.console import Console
 from harness.pipeline.cost import cost_table, lacking_gb, minutes, stage_costs, total
 from harness.pipeline.manifest import Job
 from harness.pipeline.state import Done, Standing, State
+from harness.records.processes import end_with_parent
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 _TAIL = 2000  # characters of a failed job's log
 
 
@@ -146,14 +143,10 @@ def _start(job: Job, state: State) -> _Running:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
             env=os.environ | job.env,
         )
     return _Running(job, process, time.monotonic())
-
-
-def _end_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _end(one: _Running, used: resource.struct_rusage, state: State) -> Done:
