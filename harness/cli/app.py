@@ -27,6 +27,7 @@ from harness.cli import (
     table,
     toolchain,
     train,
+    view,
 )
 
 app = typer.Typer(
@@ -51,6 +52,7 @@ app.command("pipeline")(pipeline.pipeline)
 app.command("experiment")(experiment.experiment)
 app.command("table")(table.table)
 app.command("controls")(controls.controls)
+app.command("view")(view.view)
 app.command("doctor")(doctor.doctor)
 app.add_typer(methods.app, name="methods")
 app.add_typer(suites.app, name="suites")

@@ -28,7 +28,7 @@ from harness.reports.rows import LABELS, SYMBOLS, InstanceRow, instance_rows
 from harness.reports.run import Run
 from harness.reports.text import line
 
-SCRIPTS = ("page.js", "diff.js", "instances.js", "attempt.js")
+SCRIPTS = ("elements.js", "page.js", "diff.js", "instances.js", "parts.js", "attempt.js")
 STYLES = ("report.css", "attempt.css")
 FEW_RUNS = 4  # up to here the instance table spells verdicts out
 MANY_RUNS = 8  # from here on it scrolls sideways

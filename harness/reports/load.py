@@ -30,7 +30,7 @@ def load_run(folder: RunFolder) -> Run:
     seeds = tuple(sorted(_configured_seeds(config) or {seed for _, seed in found} or {0}))
     places = dict.fromkeys((instance, seed) for instance in instances for seed in seeds)
     places |= dict.fromkeys(sorted(found))
-    entries = {place: _entry(folder, *place) for place in places}
+    entries = {place: read_entry(folder, *place) for place in places}
     outside = sorted({instance for instance, _ in found} - instances.keys())
     if outside and instances:
         problems.append(f"attempts on instances that are not in instances.jsonl: {_few(outside)}")
@@ -121,7 +121,8 @@ def _found(folder: RunFolder, problems: list[str]) -> Iterator[tuple[InstanceId,
                 problems.append(f"{path.relative_to(folder.root)}: not <instance>/<seed>/{file}")
 
 
-def _entry(folder: RunFolder, instance_id: InstanceId, seed: int) -> Entry:
+def read_entry(folder: RunFolder, instance_id: InstanceId, seed: int) -> Entry:
+    """One attempt with its grade, and what is wrong with their files."""
     problems: list[str] = []
     attempt = read_record(
         folder, folder.attempt(instance_id, seed) / "attempt.json", Attempt, problems
