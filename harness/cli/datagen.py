@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import contexts, edit_bugs, instances, repairs, routes, triples
+from harness.cli import contexts, edit_bugs, instances, repairs, routes, trajectories, triples
 from harness.cli.common import JSON_OPTION
 
 app = typer.Typer(help="Make instances and training rows.", no_args_is_help=True)
 app.command("triples")(triples.triples)
+app.command("trajectories")(trajectories.trajectories)
+app.command("trajectories-verify")(trajectories.verify)
 app.command("contexts")(contexts.contexts)
 app.command("edits")(edit_bugs.edits)
 app.command("instances")(instances.instances)

@@ -6,6 +6,7 @@ from harness.agents.repair.pi import PITextError
 from harness.config import ConfigError
 from harness.datagen.exchange import ExchangeError
 from harness.datagen.routes import RouteError
+from harness.datagen.trajectories_report import TrajectoriesError
 from harness.datagen.triples_gate import TriplesError
 from harness.environments.errors import ImageError
 from harness.environments.recipe import RecipeError
@@ -48,5 +49,6 @@ USER_ERRORS = (
     RunBusyError,
     SandboxFailure,
     SuiteError,
+    TrajectoriesError,
     TriplesError,
 )

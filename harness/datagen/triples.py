@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.datagen.row_writer import RowWriter
 from harness.datagen.run_instances import attempt_folders, named_runs, run_instances
 from harness.datagen.triples_align import MIN_SIMILARITY
 from harness.datagen.triples_card import write_card
@@ -15,7 +16,7 @@ from harness.datagen.triples_gate import Gate, TriplesError
 from harness.datagen.triples_gold import GoldFile, gold_files
 from harness.datagen.triples_pi import PITexts
 from harness.datagen.triples_report import SourceCounts, TriplesReport
-from harness.datagen.triples_rows import TripleWriter
+from harness.datagen.triples_rows import triple_writer
 from harness.datagen.triples_share import Share, assign
 from harness.datagen.triples_spans import TokenSpans
 from harness.datagen.triples_state import ExpertState
@@ -95,7 +96,7 @@ def make_triples(
     with ExitStack() as stack:
         writers = {
             source: stack.enter_context(
-                TripleWriter(out / DATA / f"{source}.parquet", {"pi_source": source, **shared})
+                triple_writer(out / DATA / f"{source}.parquet", {"pi_source": source, **shared})
             )
             for source in pi.sources
         }
@@ -174,7 +175,7 @@ def _write(
     gate: Gate,
     pi: PITexts,
     decided: dict[SourceName, dict[str, Share]],
-    writers: dict[SourceName, TripleWriter],
+    writers: dict[SourceName, RowWriter],
     spans: TokenSpans | None,
     min_similarity: float,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from harness.datagen.triples_gate import GateRecord
 from harness.datagen.triples_report import TriplesReport
 from harness.datagen.triples_rows import FIELDS, SCHEMA_VERSION
 
@@ -26,15 +27,11 @@ def card(report: TriplesReport) -> str:
         f"- config_name: {name}\n  data_files: data/{name}.parquet\n" for name in report.sources
     )
     sources = "".join(
-        f"| {name} | {one.rows} | {one.given} | {one.empty} | {one.blanked} | {_list(one.dropped)} "
-        f"| `{one.sha256}` |\n"
+        f"| {name} | {one.rows} | {one.given} | {one.empty} | {one.blanked} "
+        f"| {listed(one.dropped)} | `{one.sha256}` |\n"
         for name, one in report.sources.items()
     )
     fields = "".join(f"| `{name}` | {text} |\n" for name, text in FIELDS.items())
-    gate = _GATES[report.gate.kind].format(
-        evaluation=report.gate.evaluation, digest=report.gate.evaluation_sha256
-    )
-    strict = " Strict rules." if report.gate.strict else ""
     return f"""---
 configs:
 {configs}license: other
@@ -45,7 +42,7 @@ configs:
 {SCHEMA_VERSION}; the digests of what they were made from are in each file's schema metadata
 (`swe_harness`) and in `triples.json`.
 
-{gate}{strict}
+{gate_text(report.gate)}
 
 ## Rows
 
@@ -54,10 +51,11 @@ configs:
 {sources}
 {report.empty_share:.0%} of each source's rows have no PI. Of {report.calls} model calls in
 {report.attempts} attempts {report.expert_calls} have an expert action ({report.expert_states}
-actions on {report.instances} instances; {_list(report.alignments)}; {report.rewritten} rewritten
-with the gold hunks' content).
+actions on {report.instances} instances; {listed(report.alignments)}; {report.rewritten}
+rewritten with the gold hunks' content).
 
-Not used, calls: {_list(report.dropped)}. Not used, attempts: {_list(report.unused_attempts)}.
+Not used, calls: {listed(report.dropped)}. Not used, attempts:
+{listed(report.unused_attempts)}.
 
 ## Loss
 
@@ -75,9 +73,16 @@ teach the adapter to change nothing.
 
 States and actions quote the source code and issues of the repositories below. Their licences are
 not recorded here: look up each before you pass the rows on. Rows by repository:
-{_list(report.repositories)}.
+{listed(report.repositories)}.
 """
 
 
-def _list(counts: dict[str, int]) -> str:
+def gate_text(gate: GateRecord) -> str:
+    """What decided which instances were used."""
+    text = _GATES[gate.kind].format(evaluation=gate.evaluation, digest=gate.evaluation_sha256)
+    return text + (" Strict rules." if gate.strict else "")
+
+
+def listed(counts: dict[str, int]) -> str:
+    """Counts by name in a line."""
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"

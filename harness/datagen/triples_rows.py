@@ -3,12 +3,11 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypedDict
+from typing import Any, TypedDict
+
+from harness.datagen.row_writer import METADATA_KEY, RowWriter
 
 SCHEMA_VERSION = 1
-METADATA_KEY = b"swe_harness"
-_FLUSH_BYTES = 16 * 1024 * 1024
 
 
 class TripleRow(TypedDict):
@@ -103,51 +102,9 @@ def schema() -> Any:
     return pa.schema([pa.field(name, kinds.get(name, text)) for name in FIELDS])
 
 
-class TripleWriter:
-    """Writes rows of one source as they come, in groups of some 16 MB; whole after `close`."""
-
-    def __init__(self, path: Path, metadata: Mapping[str, Any]) -> None:
-        import pyarrow.parquet as pq
-
-        content = json.dumps({"schema_version": SCHEMA_VERSION, **metadata}, sort_keys=True)
-        self._schema = schema().with_metadata({METADATA_KEY: content.encode()})
-        self._path = path
-        self._draft = path.with_name(f"{path.name}.draft")
-        self._file = pq.ParquetWriter(self._draft, self._schema, compression="zstd")
-        self._rows: list[TripleRow] = []
-        self._bytes = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self._flush()
-        self._file.close()
-        if kind is None:
-            self._draft.replace(self._path)
-        else:
-            self._draft.unlink(missing_ok=True)
-
-    def add(self, row: TripleRow) -> None:
-        """Take a row."""
-        self._rows.append(row)
-        ids = len(row["prompt_ids"]) + len(row["completion_ids"])
-        self._bytes += 4 * ids + len(row["state"]) + len(row["pi_text"]) + 1024
-        if self._bytes >= _FLUSH_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-
-        if self._rows:
-            self._file.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
-        self._rows, self._bytes = [], 0
+def triple_writer(path: Path, metadata: Mapping[str, Any]) -> RowWriter:
+    """Writes rows of one source."""
+    return RowWriter(path, schema(), {"schema_version": SCHEMA_VERSION, **metadata})
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class TokenSpans:
     """
 
     def __init__(self, path: Path) -> None:
-        self._tokenizer = _load(path)
+        self._tokenizer = load_tokenizer(path)
         self.name = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
     def find(self, ids: Sequence[int], answer: Answer, call: int) -> TokenSpan | None:
@@ -58,7 +58,8 @@ class TokenSpans:
         return self._tokenizer.decode(list(ids), skip_special_tokens=False)
 
 
-def _load(path: Path) -> "Tokenizer":
+def load_tokenizer(path: Path) -> "Tokenizer":
+    """The tokeniser of a `tokenizer.json`. Raises ExtractionError."""
     try:
         from tokenizers import Tokenizer
     except ImportError:

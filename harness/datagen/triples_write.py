@@ -47,11 +47,11 @@ def make_row(
         pi_source=source.value,
         pi_tier=TIERS[source].value,
         pi_state=share.value,
-        pi_text=_valid(shown.text),
+        pi_text=valid_text(shown.text),
         pi_tokens=shown.tokens,
-        state=_valid(_state(call.request)),
+        state=valid_text(_state(call.request)),
         prompt_ids=call.prompt_ids,
-        completion=_valid(target.answer.text[: action.end]),
+        completion=valid_text(target.answer.text[: action.end]),
         protocol=target.answer.protocol,
         action_start=action.start,
         action_end=action.end,
@@ -75,6 +75,6 @@ def _state(request: str) -> str:
     return json.dumps(kept, ensure_ascii=False)
 
 
-def _valid(text: str) -> str:
+def valid_text(text: str) -> str:
     """The text with halves of characters, which no file can hold, as `?`; as long as before."""
     return text.encode(errors="replace").decode()

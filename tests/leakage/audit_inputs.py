@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.datagen.triples_rows import FIELDS, TripleWriter
+from harness.datagen.triples_rows import FIELDS, triple_writer
 from harness.records import Event, Instance, Verdict
 from pi_extractors.records import TIERS, PIRecord, Provenance, SourceName
 from pi_extractors.source import digest
@@ -148,7 +148,7 @@ def write_triples(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
     empty |= dict.fromkeys(numbers, 0) | {name: [] for name in lists}
     empty |= {"rewritten": False, "similarity": 1.0, "state": json.dumps({"messages": []})}
     empty |= {"action_token_start": None, "action_token_end": None, "pi_state": "given"}
-    with TripleWriter(path, {}) as writer:
+    with triple_writer(path, {}) as writer:
         for number, row in enumerate(rows):
             made = empty | {"id": hashlib.sha256(str(number).encode()).hexdigest()} | row
             writer.add(made)  # type: ignore[arg-type]

@@ -13,8 +13,9 @@ import yaml
 from pydantic import ValidationError
 
 from harness.records import Grade, RunFolder, Verdict, find_runs
+from harness.records.sequences import Call, merge_calls
 from trainers.data.errors import DataError
-from trainers.data.trajectories import Author, Call, Trajectory, cut, merge_calls
+from trainers.data.trajectories import Author, Trajectory, cut
 
 _COLUMNS = [
     "turn",

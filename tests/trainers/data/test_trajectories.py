@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.data.trajectories import Call, Tokens, cut, merge_calls
+from harness.records.sequences import Call, Tokens, merge_calls
+from trainers.data.trajectories import cut
 
 ids = st.lists(st.integers(0, 2), max_size=4)
 

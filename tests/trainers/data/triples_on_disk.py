@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datagen.triples_rows import TripleRow, TripleWriter
+from harness.datagen.triples_rows import TripleRow, triple_writer
 from tests.trainers.tiny import byte_tokenizer
 
 TOKENIZER = byte_tokenizer()
@@ -76,7 +76,7 @@ def write_triples(path: Path, rows: Sequence[TripleRow], tokenizer: str | None) 
     """A file; `tokenizer` is the SHA-256 of a `tokenizer.json`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     named = None if tokenizer is None else f"sha256:{tokenizer}"
-    with TripleWriter(path, {"pi_source": "call_graph", "tokenizer": named}) as writer:
+    with triple_writer(path, {"pi_source": "call_graph", "tokenizer": named}) as writer:
         for row in rows:
             writer.add(row)
     return path

@@ -1,0 +1,221 @@
+"""A data set of attempts has the recorded tokens, and counts what it leaves out."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow.parquet as pq
+import pytest
+
+from harness.datagen.trajectories import make_trajectories
+from harness.datagen.trajectories_report import TrajectoriesError
+from harness.datagen.trajectories_select import Candidate, select
+from harness.datagen.trajectories_verify import verify_trajectories
+from harness.datagen.triples_gate import make_gate
+from harness.records import Attempt, Grade, StopReason, Verdict
+from tests.conftest import make_instance
+from tests.datagen.trajectories import Turn, write_run
+from trainers.data.runs import read_runs
+
+OPEN = make_gate(None, None, strict=False, waived=True, rows=None)
+SAYS = {
+    0: ("resolved", [7, 8]),
+    1: ("unresolved", [9]),
+    2: ("unresolved", [9]),  # says what 1 says
+    3: ("infra_failure", [5]),
+    4: ("", [6]),  # not graded
+    5: ("resolved", []),  # an endpoint without ids
+}
+
+
+def grade(run: Path, name: str, seed: int, verdict: str) -> None:
+    digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    attempt = Attempt(
+        instance_id=name,
+        method="m",
+        seed=seed,
+        model="x",
+        stop_reason=StopReason.FINISHED,
+        detail="",
+        usage={},
+        patch_sha256=digest,
+        patch_bytes=0,
+        started_at="2026-01-01T00:00:00+00:00",
+        seconds=1,
+    )
+    (run / "attempts" / name / str(seed) / "attempt.json").write_text(attempt.model_dump_json())
+    if verdict:
+        made = Grade(
+            instance_id=name,
+            verdict=Verdict(verdict),
+            reason="r",
+            patch_sha256=digest,
+            image_digest="",
+            grader="",
+            cache_key="",
+        )
+        folder = run / "grades" / name / str(seed)
+        folder.mkdir(parents=True)
+        (folder / "grade.json").write_text(made.model_dump_json())
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    instance = make_instance()
+    attempts = [
+        (instance, seed, [Turn("a", ids=ids), Turn("b", ids=[4] if ids else [])])
+        for seed, (_, ids) in SAYS.items()
+    ]
+    made = write_run(tmp_path / "r", attempts)
+    for seed, (verdict, _) in SAYS.items():
+        grade(made, instance.instance_id, seed, verdict)
+    return made
+
+
+def load(folder: Path, config: str, cache: Path) -> list[dict[str, Any]]:
+    found = datasets.load_dataset(str(folder), config, split="train", cache_dir=str(cache))
+    return list(found)
+
+
+def test_every_attempt_is_a_row_or_counted(run: Path, tmp_path: Path) -> None:
+    """And `datasets` reads the rows."""
+    report = make_trajectories([run], OPEN, tmp_path / "set")
+    assert report.found == 6
+    assert report.left_out == {"infrastructure_failure": 1, "not_graded": 1}
+    assert report.duplicates == 1
+    assert report.calls_left_out == {"duplicate_attempt": 2, "no_token_ids": 2}
+    rows = {
+        one: load(tmp_path / "set", one, tmp_path / "hf")
+        for one, file in report.configs.items()
+        if file.rows
+    }
+    assert {name: len(found) for name, found in rows.items()} == {
+        "attempts": 4,
+        "turns": 4,
+        "sequences": 4,
+        "sft": 2,
+    }
+    assert [one["duplicate_of"] for one in rows["attempts"]].count(rows["attempts"][1]["id"]) == 1
+    assert rows["turns"][0]["sampled_ids"] == [7, 8]
+    assert rows["turns"][0]["loss_mask"] == [False] * 3 + [True] * 2
+    assert {one["attempt"] for one in rows["sft"]} == {rows["attempts"][0]["id"]}
+    assert sum(report.sft_left_out.values()) + report.sft_attempts == report.attempts
+    assert sum(report.preferences_left_out.values()) == report.attempts
+
+
+def test_sequences_are_what_training_reads(run: Path, tmp_path: Path) -> None:
+    """Same names, ids and sampled positions; the attempt without ids is apart."""
+    for part in ("attempts", "grades"):
+        (run / part / make_instance().instance_id / "5").rename(tmp_path / f"{part}-5")
+    make_trajectories([run], OPEN, tmp_path / "set")
+    rows = {
+        one["id"]: one for one in pq.read_table(tmp_path / "set/data/sequences.parquet").to_pylist()
+    }
+    read = {one.name: one for one in read_runs([run], "student", max_tokens=100).trajectories}
+    assert rows
+    for name, row in rows.items():
+        assert row["input_ids"] == read[name].ids.tolist()
+        masked = [at for at, sampled in enumerate(row["loss_mask"]) if sampled]
+        assert masked == read[name].positions.tolist()
+
+
+def test_same_runs_same_bytes_and_a_dry_run_counts_alike(run: Path, tmp_path: Path) -> None:
+    """Also after a try that was killed."""
+    (tmp_path / ".b.draft").mkdir()
+    dry = make_trajectories([run], OPEN, tmp_path / "a", dry_run=True)
+    assert not (tmp_path / "a").exists()
+    for name in "ab":
+        made = make_trajectories([run], OPEN, tmp_path / name)
+    files = [one.relative_to(tmp_path / "a") for one in (tmp_path / "a").rglob("*.*")]
+    assert len(files) == 7
+    assert all(
+        (tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files
+    )
+    assert {k: v.rows for k, v in made.configs.items()} == {
+        k: v.rows for k, v in dry.configs.items()
+    }
+    with pytest.raises(TrajectoriesError, match="exists"):
+        make_trajectories([run], OPEN, tmp_path / "a")
+
+
+def test_what_the_filter_refuses_is_counted(run: Path, tmp_path: Path) -> None:
+    gate = make_gate(None, str(run / "instances.jsonl"), strict=False, waived=False, rows=None)
+    report = make_trajectories([run], gate, tmp_path / "set")
+    assert report.attempts == 0
+    assert report.left_out == {"filter:base_commit": 6}
+    assert report.gate.kind == "evaluation"
+
+
+@pytest.mark.parametrize(
+    ("config", "column", "wrong"),
+    [
+        ("turns", "sampled_ids", [1]),
+        ("turns", "prompt_ids", [1]),
+        ("turns", "loss_mask", [True]),
+        ("sequences", "input_ids", [1, 2, 1, 9]),
+        ("sequences", "loss_mask", [False, False, False, False]),
+        ("sft", "input_ids", [1]),
+        ("attempts", "verdict", "timed_out"),
+    ],
+)
+def test_verify_finds_a_changed_row(
+    run: Path, tmp_path: Path, config: str, column: str, wrong: object
+) -> None:
+    """Though the manifest says that the file is right."""
+    made = tmp_path / "set"
+    make_trajectories([run], OPEN, made)
+    report = verify_trajectories(made, [run], tokenizer=None)
+    assert (report.wrong, report.tokens) == (0, 5)
+    assert report.rows["sequences"] == 4
+    path = made / "data" / f"{config}.parquet"
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    rows[-1][column] = wrong
+    pq.write_table(type(table).from_pylist(rows, schema=table.schema), path)
+    assert verify_trajectories(made, [run], tokenizer=None).wrong >= 2
+    manifest = json.loads((made / "manifest.json").read_text())
+
+    manifest["configs"][config]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (made / "manifest.json").write_text(json.dumps(manifest))
+    assert verify_trajectories(made, [run], tokenizer=None).wrong >= 1
+
+
+def candidate(name: str, verdict: str, key: str = "", sequences: int = 1, prompt: str = "p") -> Any:
+    return Candidate(name, "i", key or name, Verdict(verdict), sequences, prompt)
+
+
+def test_pairs_share_a_prompt_and_no_attempt() -> None:
+    """Duplicates, doubtful verdicts, and attempts of several sequences are in none."""
+    found = select(
+        [
+            candidate("a", "resolved"),
+            candidate("b", "resolved"),
+            candidate("c", "unresolved"),
+            candidate("d", "empty_patch", prompt="q"),
+            candidate("e", "timed_out"),
+            candidate("f", "unresolved", sequences=2),
+            candidate("g", "resolved", key="same"),
+            candidate("h", "unresolved", key="same"),
+            candidate("i", "resolved", key="a"),
+        ],
+        per_instance=1,
+        pairs=4,
+    )
+    assert found.pairs == (("a", "c"),)
+    assert found.sft == {"a"}
+    assert found.duplicate_of == {"h": "g", "i": "a"}
+    assert found.sft_left_out == {
+        "surplus": 1,
+        "not_resolved": 4,
+        "same_content_other_verdict": 1,
+        "duplicate": 2,
+    }
+    assert found.pairs_left_out == {
+        "no_partner": 2,
+        "timed_out": 1,
+        "several_sequences": 1,
+        "same_content_other_verdict": 1,
+        "duplicate": 2,
+    }
