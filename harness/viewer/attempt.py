@@ -63,7 +63,7 @@ def attempt_view(
     return shown | {
         "instance": instance_payload(instance, run, _CAPS) if instance else None,
         "sequences": sequences,
-        "pi": [*_records(sources.pi, instance_id), *_contexts(sources.contexts, name)][:_MOST_PI],
+        "pi": _beside([*_records(sources.pi, instance_id), *_contexts(sources.contexts, name)]),
     }
 
 
@@ -79,6 +79,12 @@ def _instance(folder: RunFolder, instance_id: str) -> Instance | None:
     except (OSError, ValidationError):
         return None
     return None
+
+
+def _beside(texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Texts of PI, each once: most sources say the same at every turn."""
+    seen = {(one["source"], one["text"]): one for one in reversed(texts)}
+    return list(reversed(seen.values()))[:_MOST_PI]
 
 
 def _records(path: Path | None, instance_id: str) -> list[dict[str, Any]]:

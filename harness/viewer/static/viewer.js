@@ -171,7 +171,7 @@ async function route() {
   const [, page = "runs", query = ""] = /^#\/([a-z]+)(?:\?(.*))?$/.exec(location.hash) ?? [];
   const given = Object.fromEntries(new URLSearchParams(query));
   for (const link of document.querySelectorAll(".top nav a")) {
-    if (link.getAttribute("href") === `#/${page}`) link.setAttribute("aria-current", "page");
+    if (link.getAttribute("href") === `#/${page === "attempt" ? "attempts" : page}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   try {
