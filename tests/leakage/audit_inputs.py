@@ -151,7 +151,7 @@ def write_triples(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
     with triple_writer(path, {}) as writer:
         for number, row in enumerate(rows):
             made = empty | {"id": hashlib.sha256(str(number).encode()).hexdigest()} | row
-            writer.add(made)  # type: ignore[arg-type]
+            writer.add(made)
     return path
 
 
