@@ -96,7 +96,7 @@ async function comparePage(given) {
     ["difference, points", `${points(difference.value)} [${points(difference.low)}, ${points(difference.high)}]`],
     ["instances in both", String(found.instances)], [`p, ${found.exact_test}`, found.p_exact.toPrecision(3)], ["p, bootstrap", found.p_bootstrap.toPrecision(3)]]),
   ...found.notes.map((note) => el("p", { class: "note" }, note)),
-  el("div", { class: "sides" }, list(`Resolved more often in ${found.b}`, found.better_in_b), list(`Resolved more often in ${found.a}`, found.better_in_a))];
+  el("h2", { class: "visually-hidden" }, "Instances"), el("div", { class: "sides" }, list(`Resolved more often in ${found.b}`, found.better_in_b), list(`Resolved more often in ${found.a}`, found.better_in_a))];
 }
 
 function labelling(given, attempt) {
@@ -146,7 +146,7 @@ async function attemptPage(given) {
   return [el("h1", {}, given.instance), el("p", { class: "verdict" }, chip(attempt.status), ` ${attempt.reason} `, el("span", { class: "source" }, given.run, ", seed ", given.seed)),
     attempt.problems.map((problem) => el("p", { class: "callout" }, problem)), facts(attempt.facts),
     el("nav", { class: "switcher", "aria-label": "Attempts on this instance" }, others),
-    el("div", { class: "columns" },
+    el("h2", { class: "visually-hidden" }, "Parts of the attempt"), el("div", { class: "columns" },
       el("div", {}, tokensPart(attempt.sequences), trajectory(attempt), instance ? patches(instance, attempt) : null, findings(attempt),
         instance ? section("Deciding tests", attempt.status !== "resolved", decidingTests(instance, attempt.tests)) : null, testLog(attempt)),
       el("aside", { "aria-label": "Beside the attempt" }, instance ? section("Problem statement", true, clipped("Problem statement", instance.problem, instance.file)) : null,
