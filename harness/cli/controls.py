@@ -7,29 +7,20 @@ from typing import Annotated
 import typer
 
 from harness.cli.common import JSON_OPTION
+from harness.cli.pipeline import CHANGE, DRY_RUN, JOBS, MANIFEST, OUT, REDO
 
 
 def controls(
-    manifest: Annotated[Path, typer.Argument(help="A YAML file.", show_default=False)],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for everything it makes; pipelines/<name>.")
-    ] = None,
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a value; may be repeated."),
-    ] = None,
+    manifest: MANIFEST,
+    out: OUT = None,
+    change: CHANGE = None,
     arm: Annotated[list[str] | None, typer.Option(help="Run only this; may be repeated.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = 1,
-    redo: Annotated[
-        list[str] | None,
-        typer.Option(help="Put this stage's results aside, and all after it; may be repeated."),
-    ] = None,
+    jobs: JOBS = 1,
+    redo: REDO = None,
     report_only: Annotated[
         bool, typer.Option("--report-only", help="Run nothing; report on what is finished.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show jobs, where they stand, and CPU minutes.")
-    ] = False,
+    dry_run: DRY_RUN = False,
     as_json: JSON_OPTION = False,
 ) -> None:
     """Run control experiments, and compare them in one report. The same command continues.

@@ -9,31 +9,34 @@ import typer
 from harness.cli.common import JSON_OPTION
 
 MANIFEST = Annotated[Path, typer.Argument(help="A YAML file.", show_default=False)]
+OUT = Annotated[Path | None, typer.Option(help="Folder for everything it makes; pipelines/<name>.")]
+CHANGE = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value; may be repeated."),
+]
+JOBS = Annotated[int, typer.Option(min=1, help="Jobs at a time.")]
+REDO = Annotated[
+    list[str] | None,
+    typer.Option(help="Put this stage's results aside, and all after it; may be repeated."),
+]
+DRY_RUN = Annotated[
+    bool, typer.Option("--dry-run", help="Show jobs, where they stand, and what they take.")
+]
 
 
 def pipeline(
     manifest: MANIFEST,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for everything it makes; pipelines/<name>.")
-    ] = None,
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a value; may be repeated."),
-    ] = None,
+    out: OUT = None,
+    change: CHANGE = None,
     values: Annotated[
         list[Path] | None, typer.Option(help="A YAML file of changed values; may be repeated.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = 1,
+    jobs: JOBS = 1,
     stage: Annotated[
         list[str] | None, typer.Option(help="Only this stage; may be repeated.")
     ] = None,
-    redo: Annotated[
-        list[str] | None,
-        typer.Option(help="Put this stage's results aside, and all after it; may be repeated."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show jobs, where they stand, and what they take.")
-    ] = False,
+    redo: REDO = None,
+    dry_run: DRY_RUN = False,
     short_of_disk: Annotated[
         bool, typer.Option("--short-of-disk", help="Start although the disk is too small.")
     ] = False,
