@@ -7,9 +7,10 @@ Both try the same candidates of a package, and the verdicts must be the same: wh
 why it is no instance. The usual way: a fresh container, the change applied, all tests run once, the
 log parsed. The warm worker: the tests that execute the changed code (`single`), and what
 `harness datagen instances` really does, two more runs of whole files for those that show (`three`).
-Each is measured from starting its first sandbox to its last verdict. CPU is of this process and of
-all commands in sandboxes; what the engine needs to start containers is not counted. Commands in
-containers have this process's priority. `--process`: process sandboxes in place of containers.
+Each is measured from starting its first sandbox to its last verdict. CPU is of this process, of all
+commands in sandboxes, and of the engine that starts containers (its daemons and shims: nobody else
+may use it meanwhile). Commands in containers have this process's priority. `--process`: process
+sandboxes in place of containers.
 """
 
 import argparse
@@ -47,7 +48,7 @@ _SCRIPT = """\
 renice -n {nice} $$ >/dev/null
 source /opt/miniconda3/bin/activate && conda activate testbed && cd /testbed
 git apply --whitespace=nowarn /tmp/clean.patch /tmp/candidate.patch || exit 66
-timeout {seconds} pytest -rA
+timeout {seconds} pytest -rA --continue-on-collection-errors
 echo "exit code $?"
 times
 """
@@ -102,7 +103,7 @@ def warm(package: Package, repeat: int) -> tuple[dict[str, Verdict], float]:
 
     def take(tried: Tried) -> bool:
         nonlocal cpu
-        cpu = _workers_cpu()
+        cpu = _workers_cpu() or cpu + tried.seconds  # it ends with its last line
         key = package.candidates[tried.number - 1].key
         stopped = tried.outcome in ("hang", "crash", "import")
         wide = ("wide", ())
@@ -117,24 +118,58 @@ def warm(package: Package, repeat: int) -> tuple[dict[str, Verdict], float]:
     return found, cpu
 
 
-def _workers_cpu() -> float:
-    """CPU seconds of this process's worker, and of the forks that it has waited for."""
-    stats = {}
+def _processes() -> dict[int, tuple[str, int, int]]:
+    """Name or command, parent, and CPU ticks (with those of ended children) of all processes."""
+    found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = path.read_text().rpartition(")")[2].split()
-            stats[int(path.parent.name)] = fields, path.with_name("cmdline").read_bytes()
+            name, _, rest = path.read_text().partition("(")[2].rpartition(")")
+            command = path.with_name("cmdline").read_bytes().decode(errors="replace")
         except OSError:
             continue  # it has ended
-    ticks = 0
-    for number, (fields, command) in stats.items():
+        fields = rest.split()
+        ticks = sum(int(field) for field in fields[11:15])
+        found[int(path.parent.name)] = (f"{name}\0{command}", int(fields[1]), ticks)
+    return found
+
+
+def _workers_cpu() -> float:
+    """CPU seconds of this process's worker, and of the forks that it has waited for."""
+    processes = _processes()
+    most = 0
+    for number, (command, _, ticks) in processes.items():
         above = number
-        while above in stats and above != os.getpid():
-            above = int(stats[above][0][1])
-        if above == os.getpid() and b"edit_bugs_worker\0try" in command:
-            ticks = max(ticks, sum(int(field) for field in fields[11:15]))
-    assert ticks, "no worker found"
-    return ticks / os.sysconf("SC_CLK_TCK")
+        while above in processes and above != os.getpid():
+            above = processes[above][1]
+        if above == os.getpid() and "edit_bugs_worker\0try" in command:
+            most = max(most, ticks)
+    return most / os.sysconf("SC_CLK_TCK")
+
+
+class _Engine:
+    """CPU seconds of the engine's daemons since the beginning, and of the shims that were seen."""
+
+    def __init__(self) -> None:
+        socket = os.environ.get("DOCKER_HOST", "").removeprefix("unix://")
+        self._folder = str(Path(socket).parent)  # in the commands of this engine's processes
+        self._shims: dict[int, int] = {}
+        self._before = self._look()
+
+    def _look(self) -> int:
+        daemons = 0
+        for number, (command, _, ticks) in _processes().items():
+            if self._folder not in command:
+                continue
+            if command.startswith(("dockerd\0", "containerd\0")):
+                daemons += ticks
+            elif command.startswith("containerd-shim"):
+                self._shims[number] = ticks
+        return daemons
+
+    def seconds(self) -> float:
+        """To be asked before each container ends, as its shim ends with it."""
+        ticks = self._look() - self._before + sum(self._shims.values())
+        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def one_each(
@@ -144,17 +179,18 @@ def one_each(
     clean = package.row.patch + package.row.test_patch
     script = _SCRIPT.format(seconds=int(_SECONDS), nice=os.nice(0))
     found: dict[str, Verdict] = {}
-    cpu = 0.0
+    cpu, engine = 0.0, _Engine()
     for one in package.candidates:
         with provider.start(image, limits=Limits(), owner="benchmark") as sandbox:
             sandbox.write("/tmp/clean.patch", clean.encode())
             sandbox.write("/tmp/candidate.patch", _patch(one, package).encode())
             result = sandbox.exec(script, timeout=_SECONDS + 60)
+            engine.seconds()
         found[one.key] = _verdict(result.text, package)
         for match in _TIMES.findall(result.text):
             minutes, seconds = (int(match[0]), int(match[2])), (float(match[1]), float(match[3]))
             cpu += 60 * sum(minutes) + sum(seconds)
-    return found, cpu
+    return found, cpu + (engine.seconds() if provider.kind == "docker" else 0.0)
 
 
 def _patch(one: Candidate, package: Package) -> str:
@@ -166,6 +202,8 @@ def _verdict(log: str, package: Package) -> Verdict:
     if not re.search(r"^exit code [01]$", log, re.M):
         return "stopped", ()
     statuses = parse(package.row, log)
+    if any(test not in statuses for test in package.survey.tests if " " not in test):
+        return "stopped", ()  # a file of tests could not be imported
     return package.verdict([name for name, one in statuses.items() if one in ("FAILED", "ERROR")])
 
 

@@ -98,7 +98,7 @@ def assemble_row(
         PASS_TO_PASS=(),
         environment_setup_commit=base,
         difficulty=bug.difficulty,
-        image=f"swebench/sweb.eval.x86_64.{owner}_1776_{name}-{number}:latest",
+        image=f"swebench/sweb.eval.x86_64.{owner}_1776_{name}-{number}:latest".lower(),
         log_parser=PARSER,
         eval_type="pass_and_fail",
         eval_script=_SCRIPT.format(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from harness.sandboxes.base import SandboxProvider
 
 Progress = Callable[[str], None]
 More = Callable[[Mapping[str, str], Survey], Sequence[Candidate]]
+Sandboxes = Callable[[], Sequence[PackageTests]]
 LEAST_TESTS = 10
 _BATCH, _LEAST = 24, 4  # candidates that are sent at once to a sandbox, at most; to all, at least
 _PROGRESS_SECONDS = 15.0
@@ -98,10 +100,13 @@ class Package:
             unpack_sdist(fetch_sdist(self.source.archive, self._cache), tree)
             recipe = self._recipe(tree)
             place = self._provider, self._cache, self._say
-            sandboxes = [
-                stack.enter_context(package_tests(recipe, *place)) for _ in range(self._sandboxes)
-            ]
-            survey = self._survey(sandboxes[0])
+
+            @cache
+            def sandboxes() -> list[PackageTests]:  # none where all is known
+                opened = (package_tests(recipe, *place) for _ in range(self._sandboxes))
+                return [stack.enter_context(one) for one in opened]
+
+            survey = self._survey(sandboxes)
             files = source_files(tree)
             more = self._more(files, survey)
             with PARSING:
@@ -115,7 +120,7 @@ class Package:
                 seed=self._settings.seed,
                 more=more,
             )
-            most = _BATCH * len(sandboxes)
+            most = _BATCH * self._sandboxes
             while wave := list(islice(found, max(_LEAST, min(most, count.wanted)))):
                 self._tell(count, began)
                 trials.run(wave)
@@ -151,12 +156,13 @@ class Package:
         write_recipes(path, [recipe])
         return recipe
 
-    def _survey(self, tests: PackageTests) -> Survey:
+    def _survey(self, sandboxes: Sandboxes) -> Survey:
         path = self._folder / "survey.json"
         try:
             return Survey.model_validate_json(path.read_bytes())
         except (FileNotFoundError, ValidationError):
             self._say(f"running the tests of the clean tree, {self._settings.runs} times")
+        (tests, *_) = sandboxes()
         survey = tests.survey(self._settings.runs, ["--continue-on-collection-errors"])
         if len(survey.tests) < LEAST_TESTS:
             raise TrialError(
@@ -173,7 +179,7 @@ class _Trials:
     """What tests say of candidates and of the clean tree, run or read from the journals."""
 
     def __init__(
-        self, folder: Path, survey: Survey, sandboxes: Sequence[PackageTests], settings: Settings
+        self, folder: Path, survey: Survey, sandboxes: Sandboxes, settings: Settings
     ) -> None:
         self._survey, self._sandboxes, self._settings = survey, sandboxes, settings
         self._covered = survey.covered()
@@ -192,9 +198,12 @@ class _Trials:
     def run(self, wave: Sequence[Candidate]) -> None:
         """Run what is not known, each sandbox its share."""
         new = [one for one in wave if one.key not in self.tried]
-        shares = [new[number :: len(self._sandboxes)] for number in range(len(self._sandboxes))]
-        with ThreadPoolExecutor(len(self._sandboxes)) as pool:
-            list(pool.map(self._run_in, self._sandboxes, shares))
+        if new:
+            sandboxes = self._sandboxes()
+            count = len(sandboxes)
+            shares = [new[number::count] for number in range(count)]
+            with ThreadPoolExecutor(count) as pool:
+                list(pool.map(self._run_in, sandboxes, shares))
 
     def _run_in(self, sandbox: PackageTests, share: Sequence[Candidate]) -> None:
         by_number = dict(enumerate(share, start=1))
@@ -231,7 +240,7 @@ class _Trials:
                 found.append(tried)
                 return False
 
-            self._sandboxes[0].run(self._survey, [job], most=0, on_result=take)
+            self._sandboxes()[0].run(self._survey, [job], most=0, on_result=take)
             again = found[0].again if found else None
             self._clean[paths] = again or Again(passed=(), failed=(), unsteady=tests)
             self._clean_journal.add(_Clean(paths=paths, again=self._clean[paths]))

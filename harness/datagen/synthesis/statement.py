@@ -16,7 +16,7 @@ from harness.datagen.edit_bugs_statement import (
 from harness.records import Record
 from harness.records.repair.places import FUNCTION_NODES
 
-MOST_CODE_LINES, MOST_MESSAGE_LINES = 40, 12
+MOST_CODE_LINES, MOST_MESSAGE_LINES, MOST_HELPER_LINES = 40, 12, 10
 _LEAST_LINE = 12  # characters of a fix's line that say something
 _LEAST_NAME = 3
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -51,14 +51,14 @@ def templated(failure: Failure, names: Collection[str], *, brief: bool = False) 
     code = _code(failure)
     message = "" if brief else _message(failure.message)
     raised = failure.exception or "an error"
-    subject = f"`{called[0]}`" if called else "The package"
+    subject = f"`{called[0]}`" if called else "the package"
     if message.startswith("DID NOT RAISE"):
         title, expected = f"{subject} accepts what it should refuse", "It should raise that error."
     elif raised in ("AssertionError", "Failed"):
         title, expected = f"Wrong result from {subject}", "The last check should hold."
     else:
         title, expected = f"{subject} fails with {raised}", "It should work without this error."
-    parts = [title, "", "When I run", "", "```python", code, "```", ""]
+    parts = [title[:1].upper() + title[1:], "", "When I run", "", "```python", code, "```", ""]
     if given := _given(failure, code):
         parts += [f"with {given}", ""]
     parts += [
@@ -111,7 +111,43 @@ def _code(failure: Failure) -> str:
     first = max(ran[0].lineno, end - MOST_CODE_LINES)
     kept = [one for one in ran if one.lineno >= first] or ran[-1:]
     text = textwrap.dedent("\n".join(lines[_begins(kept[0]) - 1 : end])).strip("\n")
-    return text if kept == ran else f"# …\n{text}"
+    before = "".join(f"{one}\n" for one in _needed(failure, text))
+    return before + (text if kept == ran else f"# …\n{text}")
+
+
+def _needed(failure: Failure, code: str) -> Iterator[str]:
+    """Imports and short helpers of the test's file whose names its code uses."""
+    used = set(_WORD.findall(code))
+    for node in ast.parse(failure.source).body:
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            names = [one for one in node.names if (one.asname or one.name).split(".")[0] in used]
+            if names and getattr(node, "module", "") != "__future__":
+                kind = (
+                    ast.ImportFrom(node.module, names, node.level)
+                    if isinstance(node, ast.ImportFrom)
+                    else ast.Import(names)
+                )
+                yield ast.unparse(kind)
+            continue
+        helpers = node.body if isinstance(node, ast.ClassDef) and _has(node, failure) else [node]
+        for one in helpers:
+            short = (one.end_lineno or one.lineno) - one.lineno < MOST_HELPER_LINES
+            if short and used & set(_bound(one)):
+                yield textwrap.dedent(
+                    ast.get_source_segment(failure.source, one, padded=True) or ""
+                )
+
+
+def _has(owner: ast.ClassDef, failure: Failure) -> bool:
+    return owner.lineno <= failure.first <= (owner.end_lineno or owner.lineno)
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    """Names that a helper or a constant has."""
+    if isinstance(node, FUNCTION_NODES) and not node.name.startswith("test"):
+        yield node.name
+    if isinstance(node, ast.Assign):
+        yield from (one.id for one in node.targets if isinstance(one, ast.Name))
 
 
 def _own(test: ast.AST) -> Iterator[ast.AST]:

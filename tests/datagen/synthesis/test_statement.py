@@ -40,7 +40,7 @@ def failure(**changes: object) -> Failure:
 
 def test_a_statement_tells_code_values_and_error() -> None:
     assert templated(failure(), {"clamp"}) == (
-        "Wrong result from `clamp`\n\nWhen I run\n\n```python\nhigh = 5\n"
+        "Wrong result from `clamp`\n\nWhen I run\n\n```python\nfrom pkg import clamp\nhigh = 5\n"
         "assert clamp(0, low, high) == low\n```\n\nwith `low = 1`\n\nI get\n\n```\n"
         "AssertionError: assert 0 == 1\n+ where 0 = <function clamp>(0, 1, 5)\n```\n\n"
         "The last check should hold.\n"
@@ -66,6 +66,19 @@ def test_a_failure_in_a_function_of_the_test_shows_the_whole_test() -> None:
     source = "def test_it():\n    def check(x):\n        assert clamp(x)\n    check(1)\n"
     text = templated(failure(source=source, first=1, line=3), {"clamp"})
     assert "    assert clamp(x)\ncheck(1)\n```" in text
+
+
+def test_imports_and_short_helpers_are_shown_with_the_code() -> None:
+    source = (
+        "from pkg import clamp, other\nONE = 1\ntwo = 2\n\n\nclass TestIt:\n"
+        "    def check(self, x):\n        assert x == ONE\n\n"
+        "    def test_it(self):\n        self.check(clamp(ONE))\n"
+    )
+    text = templated(failure(source=source, first=10, line=8), {"clamp"})
+    assert text.split("```python\n")[1].split("```")[0] == (
+        "from pkg import clamp\nONE = 1\ndef check(self, x):\n    assert x == ONE\n"
+        "self.check(clamp(ONE))\n"
+    )
 
 
 def test_the_title_names_no_method_of_a_common_type_where_it_can() -> None:
