@@ -123,7 +123,7 @@ def test_sequences_are_what_training_reads(run: Path, tmp_path: Path) -> None:
 
 def test_same_runs_same_bytes_and_a_dry_run_counts_alike(run: Path, tmp_path: Path) -> None:
     """Also after a try that was killed."""
-    (tmp_path / ".b.draft").mkdir()
+    (tmp_path / ".b.draft" / "data").mkdir(parents=True)
     dry = make_trajectories([run], OPEN, tmp_path / "a", dry_run=True)
     assert not (tmp_path / "a").exists()
     for name in "ab":
