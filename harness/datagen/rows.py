@@ -68,10 +68,17 @@ class Parts(Protocol):
 
 
 def assemble_row(
-    bug: Parts, recipe: Recipe, cache: Path, *, created_at: str, tests: Sequence[str]
+    bug: Parts,
+    recipe: Recipe,
+    cache: Path,
+    *,
+    created_at: str,
+    tests: Sequence[str],
+    options: Sequence[str] = (),
 ) -> Instance:
     """The row of a bug whose evaluation names `tests`, files or node ids, to pytest.
 
+    options: of pytest, besides `-rA`.
     Raises AuthoringError without a source distribution, SourceError when a patch does not revert.
     """
     if recipe.sdist is None:
@@ -106,7 +113,7 @@ def assemble_row(
             files=" ".join(sorted(file.path for file in PatchSet(bug.test_patch))),
             heredoc=_HEREDOC,
             test_patch=bug.test_patch,
-            command=shlex.join([*TEST_COMMAND.split(), *tests]),
+            command=shlex.join([*TEST_COMMAND.split(), *options, *tests]),
         ),
     )
 

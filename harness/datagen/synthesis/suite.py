@@ -42,6 +42,7 @@ MoreOf = Callable[[Source, Mapping[str, str], Survey | None], Sequence[Candidate
 Reword = Callable[[Finding], Finding]
 ROWS, RECIPES, STATS, DETAILS = "instances.jsonl", "recipes.yaml", "stats.json", "details.jsonl"
 _SETTINGS = "settings.json"
+_OPTIONS = ("--color=no",)  # over the package's own: the log's parser reads no colours
 _DETAILS = {"instance_id", "operator", "kind", "path", "function", "estimate"}
 
 
@@ -144,7 +145,12 @@ def count_candidates(
 
 def _row(finding: Finding, recipe: Recipe, cache: Path, settings: Settings) -> Instance:
     row = assemble_row(
-        finding, recipe, cache, created_at=settings.created_at, tests=finding.test_files
+        finding,
+        recipe,
+        cache,
+        created_at=settings.created_at,
+        tests=finding.test_files,
+        options=_OPTIONS,
     )
     return row.model_copy(
         update={"FAIL_TO_PASS": finding.fail_to_pass, "PASS_TO_PASS": finding.pass_to_pass}

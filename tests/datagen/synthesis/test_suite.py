@@ -38,6 +38,7 @@ FILES = {
     **small_package.FILES,
     "tests/test_pkg.py": (small_package.TESTS + MOODY).encode(),
     "tests/test_more.py": MORE.encode(),
+    "pytest.ini": b"[pytest]\naddopts = --color=yes\n",
 }
 SETTINGS = Settings(
     seed="s", operators=("mutation", "guard", "arguments"), instances=6, candidates=40
