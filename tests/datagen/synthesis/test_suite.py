@@ -131,6 +131,19 @@ def test_yields_count_every_candidate(made: Made) -> None:
     assert stats["operators"]["mutation"]["tried"] == sum(result.operators["mutation"].values())
 
 
+def test_bugs_of_a_function_that_the_same_tests_show_are_one(made: Made, tmp_path: Path) -> None:
+    every = SETTINGS.model_copy(update={"instances": 40})
+    result = made.start(tmp_path / "out", every)
+    rows = {row.instance_id: row for row in made.rows(tmp_path / "out")}
+    details = (tmp_path / "out" / "details.jsonl").read_text().splitlines()
+    shown = [
+        (one["function"], rows[one["instance_id"]].FAIL_TO_PASS)
+        for one in (json.loads(line) for line in details)
+    ]
+    assert result.outcomes["duplicate"] > 0
+    assert len(set(shown)) == len(shown)
+
+
 def test_a_second_start_runs_nothing_and_writes_the_same(made: Made) -> None:
     before = (made.out / "instances.jsonl").read_bytes()
     (journal,) = made.out.glob("packages/*/tried.jsonl")
