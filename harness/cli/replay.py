@@ -72,7 +72,8 @@ def replay(
 ) -> None:
     """Run recorded attempts again from any turn, with or without PI, and grade them.
 
-    Exit code 1: an attempt diverged, or an exact replay came to another patch or verdict.
+    Exit code 1: an attempt diverged, or an exact replay ended otherwise (turns, stop reason,
+    patch, verdict).
 
     \b
     Examples:
@@ -109,7 +110,7 @@ def replay(
     exact = [one for one in replayed if one.exact]
     if exact:
         held = sum(one.held for one in exact)
-        text = f"{held} of {len(exact)} exact replays have the recorded patch and verdict"
+        text = f"{held} of {len(exact)} exact replays ended as recorded"
         typer.echo(text, err=as_json)
     if as_json:
         lines = [one.model_dump(mode="json") | {"held": one.held} for one in replayed]
@@ -126,6 +127,9 @@ def _line(one: "Replayed") -> str:
         verdict = f"same verdict {after.verdict}"
     text = f"{one.instance_id} seed {one.seed}: {one.given} of {after.turns} turns given"
     text += f", {patch}, {verdict}"
+    if (before.turns, before.stop_reason) != (after.turns, after.stop_reason) and one.exact:
+        text += f", {after.stop_reason} at turn {after.turns}"
+        text += f", recorded {before.stop_reason} at turn {before.turns}"
     for what in one.differences:
         text += f"\n  given all the same at {what}"
     return text if after.detail in ("", before.detail) else f"{text}\n  {after.detail}"

@@ -1,10 +1,13 @@
 """A data set of graded attempts: outcomes, token-exact turns, SFT rows, preference pairs."""
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,7 @@ class _Survey:
     candidates: list[Candidate] = field(default_factory=list)
     verdicts: Counter[str] = field(default_factory=Counter)
     repositories: Counter[str] = field(default_factory=Counter)
+    privileged: Counter[str] = field(default_factory=Counter)
 
 
 def make_trajectories(
@@ -92,21 +96,23 @@ def make_trajectories(
     }
     draft = out.with_name(f".{out.name}.draft")
     counts = _Counts()
-    with ExitStack() as stack:
+    with nullcontext() if dry_run else _locked(draft, out):
+        with ExitStack() as stack:
+            if not dry_run:
+                shutil.rmtree(draft / DATA, ignore_errors=True)
+                (draft / DATA).mkdir()
+                for name in FIELDS:
+                    metadata = {"schema_version": SCHEMA_VERSION, "config": name, **about}
+                    writer = RowWriter(draft / DATA / f"{name}.parquet", schema(name), metadata)
+                    counts.writers[name] = stack.enter_context(writer)
+            line = ProgressLine("written", len(survey.attempts), console=console)
+            _write(survey, chosen, counts, stack.enter_context(line))
+        report = _report(survey, chosen, counts, about, draft)
         if not dry_run:
-            shutil.rmtree(draft, ignore_errors=True)
-            (draft / DATA).mkdir(parents=True)
-            for name in FIELDS:
-                metadata = {"schema_version": SCHEMA_VERSION, "config": name, **about}
-                path = draft / DATA / f"{name}.parquet"
-                counts.writers[name] = stack.enter_context(RowWriter(path, schema(name), metadata))
-        line = stack.enter_context(ProgressLine("written", len(survey.attempts), console=console))
-        _write(survey, chosen, counts, line)
-    report = _report(survey, chosen, counts, about, draft)
-    if not dry_run:
-        (draft / MANIFEST).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        (draft / CARD).write_text(card(report), encoding="utf-8")
-        draft.rename(out)
+            text = report.model_dump_json(indent=1) + "\n"
+            (draft / MANIFEST).write_text(text, encoding="utf-8")
+            (draft / CARD).write_text(card(report), encoding="utf-8")
+            draft.rename(out)
     return report
 
 
@@ -130,6 +136,7 @@ def _look(one: Recorded, survey: _Survey) -> None:
     calls = read_calls(one)
     prompt = json.dumps(calls.turns[0]["prompt_ids"]) if calls.turns else ""
     survey.verdicts[one.grade.verdict.value] += 1
+    survey.privileged[one.privileged] += bool(one.privileged)
     survey.repositories[one.instance.repo] += 1
     survey.candidates.append(
         Candidate(
@@ -139,6 +146,7 @@ def _look(one: Recorded, survey: _Survey) -> None:
             one.grade.verdict,
             len(calls.sequences()),
             hashlib.sha256(prompt.encode()).hexdigest(),
+            bool(one.privileged),
         )
     )
 
@@ -192,6 +200,7 @@ def _report(
             "resolved": sum(one.resolved for one in survey.attempts),
             "verdicts": _sorted(survey.verdicts),
             "repositories": _sorted(survey.repositories),
+            "privileged": _sorted(survey.privileged),
             "duplicates": len(chosen.duplicate_of),
             "calls": counts.calls,
             "calls_left_out": _sorted(counts.calls_left_out),
@@ -202,6 +211,22 @@ def _report(
             "configs": configs,
         }
     )
+
+
+@contextmanager
+def _locked(draft: Path, out: Path) -> Iterator[None]:
+    draft.mkdir(parents=True, exist_ok=True)
+    folder = os.open(draft, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrajectoriesError(f"{out}: another command writes it; wait for it") from None
+        if out.exists():
+            raise TrajectoriesError(f"{out}: another command has written it")
+        yield
+    finally:
+        os.close(folder)
 
 
 def _sorted(counts: Counter[str]) -> dict[str, int]:

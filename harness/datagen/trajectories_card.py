@@ -43,6 +43,7 @@ them resolved ({listed(report.verdicts)}). Left out: {listed(report.left_out)}.
 - `attempts`: each attempt and its outcome; {report.duplicates} have the content (instance, patch,
   every turn's tokens) of an earlier one and say so in `duplicate_of`. The other configs leave them
   out.
+- Shown the solution, and so neither in `sft` nor in `preferences`: {listed(report.privileged)}.
 - `turns`: each answered turn of the agent, {report.sampled_tokens} sampled tokens, as the endpoint
   gave them. Of {report.calls} model calls left out: {listed(report.calls_left_out)}.
 - `sequences`: the same turns, each joined to the one before where its prompt begins with it.

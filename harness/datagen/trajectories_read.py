@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import ValidationError
 
 from harness.datagen.run_instances import attempt_folders, run_instances
@@ -33,7 +34,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Recorded:
-    """A graded attempt of a run."""
+    """A graded attempt of a run. privileged: what of the solution it was given; or empty."""
 
     run: str
     instance: Instance
@@ -41,6 +42,7 @@ class Recorded:
     folder: Path
     attempt: Attempt
     grade: Grade
+    privileged: str
 
     @property
     def id(self) -> str:
@@ -98,6 +100,7 @@ def find_attempts(named: dict[str, RunFolder], gate: Gate) -> Iterator[Recorded 
     Raises TrajectoriesError for a damaged record.
     """
     found: list[tuple[str, str, int, Instance, Path]] = []
+    told = {name: _privileged(run) for name, run in named.items()}
     for name, run in named.items():
         known = 0
         for instance in run_instances(run):
@@ -120,7 +123,7 @@ def find_attempts(named: dict[str, RunFolder], gate: Gate) -> Iterator[Recorded 
         elif grade.verdict is Verdict.INFRA_FAILURE:
             yield INFRASTRUCTURE
         else:
-            yield Recorded(name, instance, seed, folder, attempt, grade)
+            yield Recorded(name, instance, seed, folder, attempt, grade, told[name])
 
 
 def read_calls(attempt: Recorded) -> Calls:
@@ -158,6 +161,19 @@ def message(row: dict[str, Any]) -> dict[str, Any]:
     except (ValueError, LookupError, TypeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _privileged(run: RunFolder) -> str:
+    """What the run's agent was given of solutions: PI, or the gold choices of an expert."""
+    made = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    try:
+        options = ((made.get("method") or {}).get("agent") or {}).get("options") or {}
+        pi, policy = options.get("pi"), options.get("policy")
+    except AttributeError:
+        raise TrajectoriesError(f"{run.config}: not a run's configuration") from None
+    if policy == "gold":
+        return "policy:gold"
+    return f"pi:{options.get('pi_source')}" if pi == "given" else ""
 
 
 def _inexact(turns: Sequence[dict[str, Any]]) -> str:

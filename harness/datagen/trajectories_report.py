@@ -42,6 +42,7 @@ class TrajectoriesReport(Record):
     resolved: int
     verdicts: Counts
     repositories: Counts = Field(description="Attempts by repository.")
+    privileged: Counts = Field(description="Attempts that were shown the solution, by what.")
     duplicates: int = Field(description="Attempts with the content of an earlier one.")
     calls: int
     calls_left_out: Counts

@@ -34,6 +34,10 @@ _ATTEMPT = {
     "fail_to_pass_total": ("int32", "Tests."),
     "pass_to_pass_passed": ("int32", "Tests."),
     "pass_to_pass_total": ("int32", "Tests."),
+    "privileged": (
+        "string",
+        "What of the solution the agent was given (`pi:SOURCE`, `policy:gold`); empty: nothing.",
+    ),
     "findings": ("strings", "Codes of the grade's findings."),
     "patch": ("string", "What it proposed; `?` for bytes that are not UTF-8."),
     "patch_sha256": ("string", "Of the patch's bytes."),
@@ -133,6 +137,7 @@ def attempt_row(
         "sequences": sequences,
         "inexact": calls.inexact,
         **grade.counts.model_dump(),
+        "privileged": one.privileged,
         "findings": [finding.code for finding in grade.findings],
         "patch": valid_text(decode_patch(patch)),
         "patch_sha256": attempt.patch_sha256,

@@ -8,6 +8,7 @@ from itertools import groupby
 from harness.records import Verdict
 
 NO_TOKENS, DUPLICATE, CONTESTED = "no_exact_tokens", "duplicate", "same_content_other_verdict"
+PRIVILEGED = "shown_the_solution"
 UNRESOLVED, SURPLUS = "not_resolved", "surplus"
 TIMED_OUT, SEVERAL, NO_PARTNER = "timed_out", "several_sequences", "no_partner"
 
@@ -22,6 +23,7 @@ class Candidate:
     verdict: Verdict
     sequences: int
     first_prompt: str
+    privileged: bool = False
 
     @property
     def resolved(self) -> bool:
@@ -45,11 +47,12 @@ def select(candidates: Sequence[Candidate], *, per_instance: int, pairs: int) ->
 
     More than `per_instance` resolved attempts, or `pairs` pairs, of an instance are cut to the
     first by digest. A pair is a resolved and an unresolved attempt, each a single sequence, after
-    the same first prompt; no attempt is in two pairs.
+    the same first prompt; no attempt is in two pairs. Attempts that were shown the solution are in
+    neither, and stand for none that were not.
     """
     first: dict[str, Candidate] = {}
     verdicts: dict[str, set[bool]] = defaultdict(set)
-    for one in candidates:
+    for one in sorted(candidates, key=lambda one: one.privileged):
         first.setdefault(one.key, one)
         verdicts[one.key].add(one.resolved)
     duplicate_of = {one.id: first[one.key].id for one in candidates if first[one.key] is not one}
@@ -59,6 +62,8 @@ def select(candidates: Sequence[Candidate], *, per_instance: int, pairs: int) ->
             return DUPLICATE
         if len(verdicts[one.key]) > 1:
             return CONTESTED
+        if one.privileged:
+            return PRIVILEGED
         return "" if one.sequences else NO_TOKENS
 
     sft: set[str] = set()

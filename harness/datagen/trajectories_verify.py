@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field, ValidationError
 from rich.console import Console
@@ -40,13 +40,24 @@ class VerifyReport(Record):
     problems: tuple[str, ...] = Field(description=f"The first {_SHOWN}.")
 
 
+class _Sequence(NamedTuple):
+    row: str
+    tokens: str
+    attempt: str
+    prompt: int
+
+
 @dataclass
 class _Check:
     runs: dict[str, RunFolder]
     tokenizer: "Tokenizer | None"
     cached: tuple[str, dict[int, dict[str, Any]]] = ("", {})
     rows: Counter[str] = field(default_factory=Counter)
-    sequences: dict[str, str] = field(default_factory=dict)
+    attempts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sequences: dict[str, _Sequence] = field(default_factory=dict)
+    due: Counter[str] = field(default_factory=Counter)
+    seen: Counter[str] = field(default_factory=Counter)
+    sft: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
     log_probs: int = 0
     texts: Counter[str] = field(default_factory=Counter)
@@ -59,6 +70,10 @@ class _Check:
             if len(self.problems) < _SHOWN:
                 self.problems.append(f"{where}: {what}")
 
+    def equal(self, row: dict[str, Any], expected: dict[str, Any], where: str) -> None:
+        for name, value in expected.items():
+            self.expect(row[name] == value, where, f"{name} is not as recorded")
+
     def path(self, attempt: str, kind: str) -> Path:
         run, instance, seed = attempt.rsplit("/", 2)
         if run not in self.runs or not seed.isdigit() or instance in ("", ".", ".."):
@@ -70,7 +85,8 @@ class _Check:
         import pyarrow.parquet as pq
 
         if self.cached[0] != attempt:
-            rows = pq.read_table(self.path(attempt, "attempts") / "calls.parquet").to_pylist()
+            path = self.path(attempt, "attempts") / "calls.parquet"
+            rows = pq.read_table(path).to_pylist() if path.exists() else []
             found = {row["turn"]: row for row in rows if row["status"] == "answered"}
             found.pop(None, None)
             self.cached = (attempt, found)
@@ -80,8 +96,11 @@ class _Check:
 def verify_trajectories(
     folder: Path, runs: list[Path], *, tokenizer: Path | None, console: Console | None = None
 ) -> VerifyReport:
-    """Compare ids, masks, log-probabilities, patches, verdicts and digests; and with a tokeniser
-    the texts. Raises TrajectoriesError, TriplesError, ExtractionError, FileNotFoundError."""
+    """Compare ids, masks, log-probabilities, patches, verdicts and digests, with a tokeniser the
+    texts; and whether every row is there, once.
+
+    Raises TrajectoriesError, TriplesError, ExtractionError, FileNotFoundError.
+    """
     try:
         manifest = TrajectoriesReport.model_validate_json((folder / "manifest.json").read_bytes())
     except ValidationError as error:
@@ -105,6 +124,7 @@ def verify_trajectories(
                 check.rows[name] += 1
                 line.advance(name)
             check.expect(check.rows[name] == one.rows, str(path), "not as many rows as it should")
+    _complete(check, manifest, str(folder))
     return VerifyReport(
         rows=dict(check.rows),
         tokens=check.tokens,
@@ -124,18 +144,47 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             yield from batch.to_pylist()
 
 
+def _complete(check: _Check, manifest: TrajectoriesReport, where: str) -> None:
+    """Every attempt of the runs is a row or counted, and every row that is due is there once."""
+    found = sum(1 for run in check.runs.values() for _ in run.root.glob("attempts/*/[0-9]*"))
+    counted = check.rows["attempts"] + sum(manifest.left_out.values())
+    text = f"{found} attempts in the runs, {counted} in rows and left_out"
+    check.expect(found == counted, where, text)
+    pairs = 2 * check.rows["preferences"] + sum(manifest.preferences_left_out.values())
+    check.expect(pairs == len(check.attempts), where, "attempts in no pair that are not counted")
+    trained = len(check.sft) + sum(manifest.sft_left_out.values())
+    check.expect(trained == len(check.attempts), where, "attempts not in sft that are not counted")
+    for attempt, rows in check.sft.items():
+        whole = rows == check.attempts.get(attempt, {}).get("sequences")
+        check.expect(whole, attempt, "not all of its sequences are in sft, or one twice")
+    for key in sorted(check.due.keys() | check.seen.keys()):
+        text = f"{check.seen[key]} rows, should be {check.due[key]}"
+        check.expect(check.seen[key] == check.due[key], key, text)
+
+
 def _attempt(check: _Check, row: dict[str, Any]) -> None:
     where = row["id"]
     grade = json.loads((check.path(where, "grades") / "grade.json").read_bytes())
-    check.expect(row["verdict"] == grade["verdict"], where, "another verdict than the grade's")
-    check.expect(row["resolved"] == (grade["verdict"] == "resolved"), where, "another outcome")
-    patch = check.path(where, "attempts") / "patch.diff"
+    folder = check.path(where, "attempts")
+    made = json.loads((folder / "attempt.json").read_bytes())
+    patch = folder / "patch.diff"
     data = patch.read_bytes() if patch.exists() else b""
-    digest = hashlib.sha256(data).hexdigest()
-    check.expect(row["patch_sha256"] == digest, where, "not the digest of patch.diff")
-    check.expect(
-        row["patch"] == data.decode(errors="replace") or "?" in row["patch"], where, "patch"
-    )
+    used = ("turns", "tool_calls", "prompt_tokens", "generated_tokens")
+    recorded = {
+        **{name: grade[name] for name in ("instance_id", "verdict")},
+        **{name: made[name] for name in ("seed", "method", "model", "stop_reason")},
+        **{name: made["usage"][name] for name in used},
+        "resolved": grade["verdict"] == "resolved",
+        "patch_sha256": hashlib.sha256(data).hexdigest(),
+        "patch": data.decode(errors="surrogateescape").encode(errors="replace").decode(),
+    }
+    check.equal(row, recorded, where)
+    check.expect(where not in check.attempts, where, "an attempt with two rows")
+    check.attempts[where] = row
+    original = row["duplicate_of"]
+    if not original and not row["inexact"]:
+        check.due.update(f"{where} turn {turn}" for turn in check.calls(where))
+        check.due.update(f"{where}#{number}" for number in range(row["sequences"]))
 
 
 def _turn(check: _Check, row: dict[str, Any]) -> None:
@@ -144,11 +193,14 @@ def _turn(check: _Check, row: dict[str, Any]) -> None:
     if call is None:
         check.expect(False, where, "no such turn in calls.parquet")
         return
+    check.seen[where] += 1
+    check.equal(row, {"instance_id": row["attempt"].rsplit("/", 2)[1]}, where)
     check.expect(call["ids_from"] == "endpoint", where, "ids are not the endpoint's")
     for mine, theirs in (
         *(("call", "call"), ("prompt_ids", "prompt_ids"), ("sampled_ids", "sampled_ids")),
         *(("loss_mask", "mask"), ("log_probs", "logprobs")),
         *(("temperature", "temperature"), ("top_p", "top_p")),
+        ("finish_reason", "finish_reason"),
     ):
         check.expect(row[mine] == call[theirs], where, f"{mine} are not those of calls.parquet")
     check.tokens += len(call["sampled_ids"])
@@ -178,27 +230,54 @@ def _sequence(check: _Check, row: dict[str, Any]) -> None:
         check.expect(exact, where, f"turn {turn['turn']} was sampled after other tokens")
         check.expect(start == max(len(call["prompt_ids"]), 1), where, "a turn begins elsewhere")
         mask[start:end] = [True] * (end - start)
+        for name in ("temperature", "top_p"):
+            value = 1.0 if call[name] is None else call[name]
+            check.expect(turn[name] == value, where, f"{name} of turn {turn['turn']}")
         if call["logprobs"]:
             expected[start:end] = call["logprobs"][start - end :]
     check.expect(row["loss_mask"] == mask, where, "the mask is not that of the sampled tokens")
     found = [None if one != one else one for one in log_probs]
     check.expect(found == expected, where, "log-probabilities are not those of calls.parquet")
-    check.sequences[where] = _content(ids, row["loss_mask"])
+    check.seen[where] += 1
+    attempt = check.attempts.get(row["attempt"], {})
+    about = {name: attempt.get(name) for name in ("instance_id", "resolved")}
+    check.equal(row, about, where)
+    last = calls[row["turns"][-1]["turn"]]
+    said = json.loads(last["response"])["choices"][0]["message"]
+    asked = json.loads(last["request"]).get("messages", [])
+    check.expect(json.loads(row["messages"]) == [*asked, said], where, "not the messages")
+    check.sequences[where] = _Sequence(
+        _digest(row),
+        _digest([ids, row["loss_mask"]]),
+        row["attempt"],
+        row["turns"][0]["start"],
+    )
 
 
 def _sft(check: _Check, row: dict[str, Any]) -> None:
-    same = check.sequences.get(row["id"]) == _content(row["input_ids"], row["loss_mask"])
-    check.expect(same, row["id"], "not the sequence of this id")
+    one = check.sequences.get(row["id"])
+    check.expect(one is not None and one.row == _digest(row), row["id"], "not this sequence")
     check.expect(row["resolved"] is True, row["id"], "an attempt that is not resolved")
+    check.sft[row["attempt"]] += 1
 
 
 def _preference(check: _Check, row: dict[str, Any]) -> None:
     for side in ("chosen", "rejected"):
+        where = f"{row[side]}, as {side}"
+        one = check.sequences.get(row[side])
+        if one is None:
+            check.expect(False, where, "no such sequence")
+            continue
         ids = row["prompt_ids"] + row[f"{side}_ids"]
         mask = [False] * len(row["prompt_ids"]) + row[f"{side}_mask"]
-        same = check.sequences.get(row[side]) == _content(ids, mask)
-        check.expect(same, row[side], f"not the sequence of this id, as {side}")
+        check.expect(one.tokens == _digest([ids, mask]), where, "not the sequence of this id")
+        check.expect(one.prompt == len(row["prompt_ids"]), where, "the prompt ends elsewhere")
+        attempt = check.attempts.get(one.attempt, {})
+        check.expect(attempt.get("resolved") is (side == "chosen"), where, "another outcome")
+        check.equal(row, {"instance_id": attempt.get("instance_id")}, where)
+        if side == "rejected":
+            check.equal(row, {"rejected_verdict": attempt.get("verdict")}, where)
 
 
-def _content(ids: list[int], mask: list[bool]) -> str:
-    return hashlib.sha256(json.dumps([ids, mask]).encode()).hexdigest()
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

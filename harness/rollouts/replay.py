@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import ValidationError
@@ -116,15 +116,18 @@ def _config(
     instances: tuple[Instance, ...],
 ) -> RunConfig:
     attempts = {one.instance_id: source.attempt(one.id, request.seed) for one in instances}
-    recorded = [
-        Attempt.model_validate_json((path / "attempt.json").read_bytes())
-        for path in attempts.values()
-    ]
+    try:
+        recorded = [
+            Attempt.model_validate_json((path / "attempt.json").read_bytes())
+            for path in attempts.values()
+        ]
+    except ValidationError as error:
+        raise ConfigError(f"{source.root}: an attempt.json is damaged: {error}") from None
     last = max(attempt.usage.turns for attempt in recorded)
     step = request.step if request.step and request.step <= last else None
     method = _with_pi(request, config.method, step)
     model = _model(request, config.model)
-    facts = json.loads(source.lock.read_bytes()).get("model") or {}
+    facts = _lock(source).get("model") or {}
     card = {"id": recorded[0].model, "object": "model"}
     if isinstance(facts.get("max_model_len"), int):
         card["max_model_len"] = facts["max_model_len"]
@@ -241,8 +244,18 @@ def _plan(
     return RunPlan(folder, noted, instances, images, provider, cache=None)
 
 
+def _lock(source: RunFolder) -> dict[str, Any]:
+    try:
+        made = json.loads(source.lock.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{source.lock}: not a run's lock ({error})") from None
+    if not isinstance(made, dict):
+        raise ConfigError(f"{source.lock}: not a run's lock")
+    return made
+
+
 def _check_digests(source: RunFolder, images: Images) -> None:
-    recorded = json.loads(source.lock.read_bytes())["images"]
+    recorded = _lock(source).get("images") or {}
     for name, digest in images.digests.items():
         if recorded.get(name) != digest:
             raise ConfigError(

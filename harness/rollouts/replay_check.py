@@ -38,10 +38,13 @@ class Replayed(Record):
 
     @property
     def held(self) -> bool:
-        """Whether the replay did what it should: ended by itself and, if exact, in the same."""
+        """Whether the replay did what it should: ended by itself and, if exact, with the recorded
+        patch and verdict, after as many turns, for the same reason."""
         if self.replayed.stop_reason is StopReason.INFRASTRUCTURE:
             return False
-        return not self.exact or (self.same_patch and self.same_verdict)
+        before, after = self.recorded, self.replayed
+        ended = (before.turns, before.stop_reason) == (after.turns, after.stop_reason)
+        return not self.exact or (ended and self.same_patch and self.same_verdict)
 
 
 def check(source: RunFolder, folder: RunFolder, config: RunConfig, job: Job) -> Replayed:

@@ -1,7 +1,7 @@
 """A data set of attempts has the recorded tokens, and counts what it leaves out."""
 
-import hashlib
-import json
+import fcntl
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,66 +12,18 @@ import pytest
 from harness.datagen.trajectories import make_trajectories
 from harness.datagen.trajectories_report import TrajectoriesError
 from harness.datagen.trajectories_select import Candidate, select
-from harness.datagen.trajectories_verify import verify_trajectories
 from harness.datagen.triples_gate import make_gate
-from harness.records import Attempt, Grade, StopReason, Verdict
+from harness.records import Verdict
 from tests.conftest import make_instance
-from tests.datagen.trajectories import Turn, write_run
+from tests.datagen.trajectories import graded_run
 from trainers.data.runs import read_runs
 
 OPEN = make_gate(None, None, strict=False, waived=True, rows=None)
-SAYS = {
-    0: ("resolved", [7, 8]),
-    1: ("unresolved", [9]),
-    2: ("unresolved", [9]),  # says what 1 says
-    3: ("infra_failure", [5]),
-    4: ("", [6]),  # not graded
-    5: ("resolved", []),  # an endpoint without ids
-}
-
-
-def grade(run: Path, name: str, seed: int, verdict: str) -> None:
-    digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    attempt = Attempt(
-        instance_id=name,
-        method="m",
-        seed=seed,
-        model="x",
-        stop_reason=StopReason.FINISHED,
-        detail="",
-        usage={},
-        patch_sha256=digest,
-        patch_bytes=0,
-        started_at="2026-01-01T00:00:00+00:00",
-        seconds=1,
-    )
-    (run / "attempts" / name / str(seed) / "attempt.json").write_text(attempt.model_dump_json())
-    if verdict:
-        made = Grade(
-            instance_id=name,
-            verdict=Verdict(verdict),
-            reason="r",
-            patch_sha256=digest,
-            image_digest="",
-            grader="",
-            cache_key="",
-        )
-        folder = run / "grades" / name / str(seed)
-        folder.mkdir(parents=True)
-        (folder / "grade.json").write_text(made.model_dump_json())
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    instance = make_instance()
-    attempts = [
-        (instance, seed, [Turn("a", ids=ids), Turn("b", ids=[4] if ids else [])])
-        for seed, (_, ids) in SAYS.items()
-    ]
-    made = write_run(tmp_path / "r", attempts)
-    for seed, (verdict, _) in SAYS.items():
-        grade(made, instance.instance_id, seed, verdict)
-    return made
+    return graded_run(tmp_path / "r")
 
 
 def load(folder: Path, config: str, cache: Path) -> list[dict[str, Any]]:
@@ -149,41 +101,45 @@ def test_what_the_filter_refuses_is_counted(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "column", "wrong"),
+    ("options", "said"),
     [
-        ("turns", "sampled_ids", [1]),
-        ("turns", "prompt_ids", [1]),
-        ("turns", "loss_mask", [True]),
-        ("sequences", "input_ids", [1, 2, 1, 9]),
-        ("sequences", "loss_mask", [False, False, False, False]),
-        ("sft", "input_ids", [1]),
-        ("attempts", "verdict", "timed_out"),
+        ("{pi: given, pi_source: gold_patch}", "pi:gold_patch"),
+        ("{policy: gold}", "policy:gold"),
+        ("{pi: empty}", ""),
     ],
 )
-def test_verify_finds_a_changed_row(
-    run: Path, tmp_path: Path, config: str, column: str, wrong: object
+def test_what_was_shown_the_solution_is_no_sft(
+    run: Path, tmp_path: Path, options: str, said: str
 ) -> None:
-    """Though the manifest says that the file is right."""
-    made = tmp_path / "set"
-    make_trajectories([run], OPEN, made)
-    report = verify_trajectories(made, [run], tokenizer=None)
-    assert (report.wrong, report.tokens) == (0, 5)
-    assert report.rows["sequences"] == 4
-    path = made / "data" / f"{config}.parquet"
-    table = pq.read_table(path)
-    rows = table.to_pylist()
-    rows[-1][column] = wrong
-    pq.write_table(type(table).from_pylist(rows, schema=table.schema), path)
-    assert verify_trajectories(made, [run], tokenizer=None).wrong >= 2
-    manifest = json.loads((made / "manifest.json").read_text())
+    with (run / "run.yaml").open("a") as file:
+        file.write(f"method: {{agent: {{kind: repair, options: {options}}}}}\n")
+    report = make_trajectories([run], OPEN, tmp_path / "set")
+    assert report.configs["sft"].rows == (0 if said else 2)
+    assert report.configs["turns"].rows == 4
+    assert report.privileged == ({said: 4} if said else {})
+    rows = pq.read_table(tmp_path / "set/data/attempts.parquet").to_pylist()
+    assert {one["privileged"] for one in rows} == {said}
 
-    manifest["configs"][config]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    (made / "manifest.json").write_text(json.dumps(manifest))
-    assert verify_trajectories(made, [run], tokenizer=None).wrong >= 1
+
+def test_a_set_has_one_writer(run: Path, tmp_path: Path) -> None:
+    (tmp_path / ".set.draft").mkdir()
+    folder = os.open(tmp_path / ".set.draft", os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with pytest.raises(TrajectoriesError, match="another command"):
+        make_trajectories([run], OPEN, tmp_path / "set")
+    os.close(folder)
+    make_trajectories([run], OPEN, tmp_path / "set")
 
 
 def candidate(name: str, verdict: str, key: str = "", sequences: int = 1, prompt: str = "p") -> Any:
     return Candidate(name, "i", key or name, Verdict(verdict), sequences, prompt)
+
+
+def test_an_attempt_that_was_shown_the_solution_stands_for_no_other() -> None:
+    shown = Candidate("a", "i", "same", Verdict.RESOLVED, 1, "p", privileged=True)
+    found = select([shown, candidate("b", "resolved", key="same")], per_instance=1, pairs=1)
+    assert found.sft == {"b"}
+    assert found.duplicate_of == {"a": "b"}
 
 
 def test_pairs_share_a_prompt_and_no_attempt() -> None:

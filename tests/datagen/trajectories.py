@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.gateway.calls import CallRow, CallWriter, Status
-from harness.records import Event, Instance
+from harness.records import Attempt, Event, Grade, Instance, StopReason, Verdict
+from tests.conftest import make_instance
 
 FILE = "/testbed/pkg/a.py"
 
@@ -100,3 +101,58 @@ def write_run(folder: Path, attempts: Sequence[tuple[Instance, int, Sequence[Tur
     for instance, seed, turns in attempts:
         write_attempt(folder / "attempts" / instance.instance_id / str(seed), turns)
     return folder
+
+
+SAYS = {
+    0: ("resolved", [7, 8]),
+    1: ("unresolved", [9]),
+    2: ("unresolved", [9]),  # says what 1 says
+    3: ("infra_failure", [5]),
+    4: ("", [6]),  # not graded
+    5: ("resolved", []),  # an endpoint without ids
+}
+
+
+def grade(run: Path, name: str, seed: int, verdict: str) -> None:
+    """Write the records of an attempt and its verdict."""
+    digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    attempt = Attempt(
+        instance_id=name,
+        method="m",
+        seed=seed,
+        model="x",
+        stop_reason=StopReason.FINISHED,
+        detail="",
+        usage={},
+        patch_sha256=digest,
+        patch_bytes=0,
+        started_at="2026-01-01T00:00:00+00:00",
+        seconds=1,
+    )
+    (run / "attempts" / name / str(seed) / "attempt.json").write_text(attempt.model_dump_json())
+    if verdict:
+        made = Grade(
+            instance_id=name,
+            verdict=Verdict(verdict),
+            reason="r",
+            patch_sha256=digest,
+            image_digest="",
+            grader="",
+            cache_key="",
+        )
+        folder = run / "grades" / name / str(seed)
+        folder.mkdir(parents=True)
+        (folder / "grade.json").write_text(made.model_dump_json())
+
+
+def graded_run(folder: Path) -> Path:
+    """A run of one instance: an attempt for each of `SAYS`."""
+    instance = make_instance()
+    attempts = [
+        (instance, seed, [Turn("a", ids=ids), Turn("b", ids=[4] if ids else [])])
+        for seed, (_, ids) in SAYS.items()
+    ]
+    made = write_run(folder, attempts)
+    for seed, (verdict, _) in SAYS.items():
+        grade(made, instance.instance_id, seed, verdict)
+    return made

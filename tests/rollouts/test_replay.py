@@ -95,6 +95,27 @@ def test_what_cannot_be_replayed_is_refused(
         replay(recorded.root, *options)
 
 
+def test_an_exact_replay_ends_as_recorded(recorded: RunFolder, tmp_path: Path) -> None:
+    """After as many turns, for the same reason; not only with the same patch."""
+    run = tmp_path / "longer"
+    shutil.copytree(recorded.root, run)
+    (path,) = run.glob("attempts/*/0/attempt.json")
+    attempt = json.loads(path.read_text())
+    attempt["stop_reason"] = "turn_cap"
+    path.write_text(json.dumps(attempt))
+    code, one = replay(run)
+    assert (code, one["held"], one["same_patch"], one["same_verdict"]) == (1, False, True, True)
+
+
+@pytest.mark.parametrize("text", ["[]", "{"])
+def test_a_damaged_lock_is_named(recorded: RunFolder, tmp_path: Path, text: str) -> None:
+    run = tmp_path / "damaged"
+    shutil.copytree(recorded.root, run)
+    (run / "lock.json").write_text(text)
+    with pytest.raises(USER_ERRORS, match="not a run's lock"):
+        replay(run)
+
+
 def test_another_image_is_refused(recorded: RunFolder, tmp_path: Path) -> None:
     run = tmp_path / "moved"
     shutil.copytree(recorded.root, run)
