@@ -1,6 +1,9 @@
 """Everything that the viewer shows of one attempt."""
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,28 +23,32 @@ _CAPS = Caps()
 _MOST_PI = 200
 
 
+@dataclass(frozen=True)
 class Sources:
-    """What stands beside attempts: a CHOP training's ledger, PI, a tokeniser."""
+    """What stands beside attempts: ledgers of CHOP trainings by name, PI, a tokeniser."""
 
-    def __init__(
-        self,
-        *,
-        ledger: Path | None = None,
-        pi: Path | None = None,
-        contexts: Path | None = None,
-        tokenizer: Path | None = None,
-    ) -> None:
-        self.ledger, self.pi, self.contexts, self.tokenizer = ledger, pi, contexts, tokenizer
+    ledgers: Mapping[str, Path] = field(default_factory=dict)
+    pi: Path | None = None
+    contexts: Path | None = None
+    tokenizer: Path | None = None
 
 
 def attempt_view(
-    folder: RunFolder, run_id: str, model: str, instance_id: InstanceId, seed: int, sources: Sources
+    folder: RunFolder,
+    run_id: str,
+    model: str,
+    instance_id: InstanceId,
+    seed: int,
+    sources: Sources,
+    ledger: str,
 ) -> dict[str, Any]:
     """The attempt as the report shows it, its instance, its tokens and its PI.
 
-    What cannot be read is named under `problems`. Raises FileNotFoundError for an attempt that is
-    not there.
+    ledger: the name of one; the first for another name. What cannot be read is named under
+    `problems`. Raises FileNotFoundError for an attempt that is not there.
     """
+    if ledger not in sources.ledgers:
+        ledger = next(iter(sources.ledgers), "")
     attempts = (folder.root / "attempts").resolve()
     place = folder.attempt(instance_id, seed)
     if not place.is_dir() or not place.resolve().is_relative_to(attempts):
@@ -53,18 +60,31 @@ def attempt_view(
     problems: list[str] = shown["problems"]
     name = f"{run_id}/{instance_id}/{seed}"
     sequences: list[dict[str, Any]] = []
-    try:
+    pi: list[dict[str, Any]] = []
+    with _noted("tokens", problems):
         calls = contained(folder, place / "calls.parquet")
         if calls is not None:
             tokenizer = sources.tokenizer or shipped_tokenizer(model)
-            sequences = attempt_tokens(calls, name, sources.ledger, tokenizer)
-    except (OSError, ValueError, KeyError) as error:
-        problems.append(f"tokens: {plain(describe(error))}")
+            sequences = attempt_tokens(calls, name, sources.ledgers.get(ledger), tokenizer)
+    with _noted("--pi", problems):
+        pi += _records(sources.pi, instance_id)
+    with _noted("--contexts", problems):
+        pi += _contexts(sources.contexts, name)
     return shown | {
         "instance": instance_payload(instance, run, _CAPS) if instance else None,
         "sequences": sequences,
-        "pi": _beside([*_records(sources.pi, instance_id), *_contexts(sources.contexts, name)]),
+        "ledger": ledger,
+        "ledgers": list(sources.ledgers),
+        "pi": _beside(pi),
     }
+
+
+@contextmanager
+def _noted(what: str, problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problems.append(f"{what}: {plain(describe(error))}")
 
 
 def _instance(folder: RunFolder, instance_id: str) -> Instance | None:

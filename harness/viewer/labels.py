@@ -65,6 +65,11 @@ class Labels:
         query = "SELECT * FROM label WHERE run = ? AND instance = ? AND seed = ? ORDER BY turn"
         return self._select(query, (run, instance, seed))
 
+    def done(self, annotator: str) -> set[tuple[str, str, int, int]]:
+        """The actions that somebody labelled: run, instance, seed, turn."""
+        query = "SELECT run, instance, seed, turn FROM label WHERE annotator = ?"
+        return {tuple(row.values()) for row in self._select(query, (annotator,))}
+
     def agreement(self) -> dict[str, Any]:
         """See `agreement`, over all labels."""
         return agreement(self._select("SELECT * FROM label", ()))

@@ -13,6 +13,7 @@ from harness.suites.manifests import manifests_root
 _COLUMNS = ["turn", "purpose", "status", "prompt_ids", "sampled_ids", "logprobs"]
 _COLUMNS += ["temperature", "top_p"]
 _LEDGER = ["step", "trajectory", "token", "cell", "rho", "kappa", "teacher_entropy", "tv", "kl"]
+_LARGEST = 256 << 20  # bytes of the columns, as they are when read
 _MOST = 20_000  # tokens of a sequence that are shown, the last ones
 _BEFORE = 400  # tokens of a prompt in front of what was sampled
 
@@ -29,6 +30,10 @@ def attempt_tokens(
     """
     import pyarrow.parquet as pq
 
+    about = pq.read_metadata(calls)
+    size = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+    if max(size, calls.stat().st_size) > _LARGEST:
+        raise ValueError(f"{calls.name}: {size:,} bytes, more than {_LARGEST:,}: not read")
     rows = [
         row
         for row in pq.read_table(calls, columns=_COLUMNS).to_pylist()
@@ -72,6 +77,22 @@ def shipped_tokenizer(model: str) -> Path | None:
     """The tokeniser of a shipped model."""
     known = {path.parent.name: path for path in manifests_root().glob("models/*/tokenizer.json")}
     return known.get(model)
+
+
+def find_ledgers(path: Path) -> dict[str, Path]:
+    """A training's ledger, or those of all trainings in a folder, by the training's name.
+
+    Raises FileNotFoundError when there is none.
+    """
+    places = [path, path / "ledger", *sorted(path.glob("*/ledger"))]
+    found = {
+        (one.parent if one.name == "ledger" else one).resolve().name: one
+        for one in places
+        if next(one.glob("step-*.parquet"), None)
+    }
+    if not found:
+        raise FileNotFoundError(f"{path}: no step-*.parquet there, in ledger or in */ledger")
+    return found
 
 
 def _decisions(ledger: Path, trajectory: str) -> Numbers:

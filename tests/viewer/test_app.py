@@ -1,6 +1,7 @@
 """The viewer's server."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def client(tmp_path: Path, ids: list[str]) -> TestClient:
     pi.write_text(f'{{{record}, "text": "the <b>patch</b>"}}\nnonsense\n')
     index = Index(tmp_path / "runs", tmp_path / "cache")
     index.refresh()
-    sources = Sources(ledger=tmp_path / "ledger", pi=pi)
+    sources = Sources({"chop": tmp_path / "ledger"}, pi=pi)
     app = make_app(index, Labels(tmp_path / "labels.sqlite"), sources, port=9000)
     return TestClient(app, base_url=BASE)
 
@@ -61,6 +62,11 @@ def test_an_attempt_has_its_tokens_with_the_last_decisions(
         {"source": "gold_patch", "tier": "oracle", "turn": None, "text": "the <b>patch</b>"}
     ]
     assert [one["run"] for one in found["siblings"]] == ["deep/two", "one"]
+    order = sorted(ids)
+    place = order.index(ids[0])
+    assert found["previous"] == {"instance": order[place - 1], "seed": 0}
+    assert found["next"] == {"instance": order[place + 1], "seed": 0}
+    assert (found["ledger"], found["ledgers"]) == ("chop", ["chop"])
     assert found["status"] == "resolved"
     assert "⟨U+202E⟩" in found["reason"]
 
@@ -71,10 +77,45 @@ def test_runs_are_compared(client: TestClient) -> None:
     assert len(found["better_in_b"]) == 2
 
 
+def test_the_next_action_is_one_that_the_annotator_did_not_label(client: TestClient) -> None:
+    first = get(client, "queue", annotator="a")
+    assert (first["actions"], first["labelled"], first["place"]) == (2 * COUNT, 0, 0)
+    label = first["next"] | {"annotator": "a", "score": 2}
+    assert client.post("/api/labels", json=label, headers=headers(client)).status_code == 200
+    second = get(client, "queue", annotator="a")
+    assert (second["labelled"], second["place"]) == (1, 1)
+    assert get(client, "queue", annotator="a", skip=2)["place"] == 2
+    assert get(client, "queue", annotator="a", skip=2 * COUNT)["next"] is None
+    assert get(client, "queue", annotator="b")["next"] == first["next"]
+
+
+def test_new_attempts_are_read_when_asked(
+    client: TestClient, ids: list[str], tmp_path: Path
+) -> None:
+    attempts = tmp_path / "runs" / "one" / "attempts" / ids[0]
+    shutil.copytree(attempts / "0", attempts / "1")
+    assert get(client, "attempts")["total"] == 2 * COUNT
+    assert client.post("/api/refresh", json={}).status_code == 403
+    assert client.post("/api/refresh", json={}, headers=headers(client)).status_code == 200
+    assert get(client, "attempts")["total"] == 2 * COUNT + 1
+
+
+def test_what_cannot_be_read_is_said(client: TestClient, ids: list[str], tmp_path: Path) -> None:
+    (tmp_path / "pi.jsonl").write_text(f'{{"instance_id": "{ids[0]}"}}\n')
+    (tmp_path / "runs/one/attempts" / ids[0] / "0/calls.parquet").write_bytes(b"PAR1 nonsense")
+    problems = get(client, "attempt", run="one", instance=ids[0], seed=0)["problems"]
+    assert [one.partition(":")[0] for one in problems][-2:] == ["tokens", "--pi"]
+    grade = tmp_path / "runs/one/grades" / ids[0] / "0/grade.json"
+    grade.write_text("{")
+    answer = client.get("/api/compare", params={"a": "one", "b": "deep/two"})
+    assert answer.status_code == 422
+
+
 def test_pages_of_attempts(client: TestClient) -> None:
     assert get(client, "attempts", text="zebra", limit=3)["total"] == 2 * COUNT
     assert client.get("/api/attempts", params={"sort": "x"}).status_code == 422
     assert client.get("/api/attempts", params={"limit": 10**9}).status_code == 422
+    assert get(client, "instances", outcome="some", limit=1)["total"] == 2
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The viewer in a real browser: pages, keys, hostile text, labels."""
 
+import re
 import shutil
 import socket
 import threading
@@ -40,7 +41,7 @@ def address(tmp_path: Path) -> Iterator[str]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
-        sources = Sources(ledger=tmp_path / "ledger")
+        sources = Sources({"chop": tmp_path / "ledger"})
         app = make_app(index, Labels(tmp_path / "labels.sqlite"), sources, port=port)
         server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
         thread = threading.Thread(target=server.run, args=([listening],))
@@ -63,27 +64,47 @@ def test_a_walk_through_the_pages(address: str) -> None:
         page.on("dialog", lambda dialog: seen.append(f"dialog: {dialog.message}"))
         page.on("request", lambda request: seen.append(request.url))
         page.goto(address)
-        assert page.locator("table.list tbody tr").count() == 2
+        playwright.expect(page.locator("table.list tbody tr")).to_have_count(2)
         page.keyboard.press("/")
         page.keyboard.type("zebra onerror")
         page.keyboard.press("Enter")
         page.get_by_role("status").get_by_text("2 attempts").wait_for()
         page.get_by_label("run").select_option("one")
-        page.get_by_role("status").get_by_text("1 attempts").wait_for()
+        page.get_by_role("status").get_by_text("1 attempt", exact=True).wait_for()
         page.locator("table.list a").first.click()
         page.get_by_role("button", name="cell").wait_for()
         assert page.locator(".t.cell-D").count() == 2
         page.locator(".t.cell-D").first.hover()
         assert "log prob -0.500" in page.locator(".readout").inner_text()
+        page.locator(".tokens").focus()
+        page.keyboard.press("ArrowRight")
+        assert "log prob -2.000" in page.locator(".readout").inner_text()
         page.get_by_role("button", name="log-probability").click()
         assert page.locator(".t.cell-D").count() == 0
+        assert "colour=log-probability" in page.url
         assert page.locator("main script, main img").count() == 0
         assert page.get_by_text("<script>alert(1)</script>").count() > 0
-        page.get_by_text("How critical is each action?").click()
+        page.get_by_role("link", name="turn 2").click()
         page.get_by_label("annotator").fill("me")
-        page.get_by_label("annotator").press("Tab")
-        page.get_by_role("group", name="Turn 2").get_by_role("button", name="4").click()
-        page.get_by_text("Turn 2: 4, kept.").wait_for()
+        page.get_by_role("button", name="Start").click()
+        page.wait_for_url(re.compile("place=0"))
+        page.locator("main:not([aria-busy]) button[data-key='4']").wait_for()
+        page.keyboard.press("4")
+        page.wait_for_url(re.compile("place=1"))
+        page.locator("main:not([aria-busy]) button[data-key='s']:enabled").wait_for()
+        page.keyboard.press("s")
+        page.wait_for_url(re.compile("place=2"))
+        playwright.expect(page.locator("main:not([aria-busy]) .current")).to_have_count(1)
+        assert page.get_by_text("resolved").count() == 0
+        page.get_by_role("link", name="Labels").click()
+        page.get_by_role("cell", name="me").wait_for()
+        page.get_by_role("link", name="Instances").click()
+        page.get_by_label("resolved by").select_option("some")
+        page.get_by_role("status").get_by_text("2 instances").wait_for()
+        page.keyboard.press("Escape")
+        page.locator("h1").click()
+        page.keyboard.press("j")
+        playwright.expect(page.locator("table.list a:focus")).to_have_count(1)
         page.goto(f"{address}#/compare?a=one&b=deep/two")
         page.get_by_text("difference, points").wait_for()
         page.goto(f"{address}#/attempt?run=nobody&instance=x&seed=0")

@@ -31,34 +31,47 @@ function legend(measure) {
   return el("div", { class: "legend" }, low, [0, 2, 4, 6, 8, 10].map((n) => swatch(`s${n}`)), high);
 }
 
-/** All sequences with a choice of the colour; a token's figures are read below by pointer or keys. */
-function tokensPart(sequences) {
+/** Pointer, click or arrow keys choose the token whose figures are shown. */
+function reading(box, tokens, line) {
+  let here = null;
+  const read = (node) => {
+    if (!node || node.dataset.place === undefined) return;
+    here?.classList.remove("here");
+    here = node;
+    here.classList.add("here");
+    line.textContent = readout(tokens[here.dataset.place]);
+  };
+  box.addEventListener("pointerover", (event) => read(event.target));
+  box.addEventListener("click", (event) => read(event.target));
+  box.addEventListener("keydown", (event) => {
+    const by = { ArrowRight: "nextElementSibling", ArrowLeft: "previousElementSibling" }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    read(here ? here[by] : box.querySelector(".t"));
+    here?.scrollIntoView({ block: "nearest" });
+  });
+}
+
+/** All sequences with a choice of the colour, which `chosen` is told. */
+function tokensPart(sequences, ledger, colour, chosen) {
   if (!sequences.length) return section("Tokens", false, empty("No model calls with token ids were recorded."));
   const all = sequences.flatMap((one) => one.tokens);
-  const known = Object.keys(MEASURES).filter((name) => all.some((token) => !["unknown"].includes(heat(token, name))));
-  if (all.some((token) => token.cell)) known.push("cell");
-  const line = el("div", { class: "readout", role: "status" });
+  const names = Object.keys(MEASURES).filter((name) => all.some((token) => heat(token, name) !== "unknown"));
+  if (all.some((token) => token.cell)) names.push("cell");
+  const line = el("div", { class: "readout", role: "status" }, "Point at a token, or move with the arrow keys, for its figures.");
   const body = el("div", {});
-  const buttons = known.map((name) => el("button", { type: "button" }, name));
+  const buttons = names.map((name) => el("button", { type: "button" }, name));
   const show = (measure) => {
     for (const button of buttons) button.setAttribute("aria-pressed", button.textContent === measure);
-    body.replaceChildren(legend(measure), ...sequences.map((one, number) => el("div", { class: "tokens", tabindex: "0", role: "group", "aria-label": `Sequence ${number + 1}` },
-      one.left_out ? el("span", { class: "cut" }, `${one.left_out} tokens before these are left out`) : null,
-      one.tokens.map((token, place) => {
-        const node = el("span", token.turn === null ? { class: "prompt" } : { class: `t ${heat(token, measure)}` }, token.text);
-        node.dataset.place = place;
-        return node;
-      }))));
-    [...body.querySelectorAll(".tokens")].forEach((box, number) => {
-      const read = (event) => {
-        const place = event.target.dataset?.place;
-        if (place !== undefined) line.textContent = readout(sequences[number].tokens[place]);
-      };
-      box.addEventListener("pointerover", read);
-      box.addEventListener("click", read);
-    });
+    body.replaceChildren(legend(measure), ...sequences.map((one, number) => {
+      const box = el("div", { class: "tokens", tabindex: "0", role: "group", "aria-label": `Sequence ${number + 1}` },
+        one.left_out ? el("span", { class: "cut" }, `${one.left_out} tokens before these are left out`) : null,
+        one.tokens.map((token, place) => el("span", { class: token.turn === null ? "prompt" : `t ${heat(token, measure)}`, "data-place": String(place) }, token.text)));
+      reading(box, one.tokens, line);
+      return box;
+    }));
   };
-  buttons.forEach((button) => button.addEventListener("click", () => show(button.textContent)));
-  if (known.length) show(known.includes("cell") ? "cell" : known[0]);
-  return section("Tokens", true, el("div", { class: "bar", role: "group", "aria-label": "Coloured by" }, "coloured by", buttons), line, body);
+  buttons.forEach((button) => button.addEventListener("click", () => { show(button.textContent); chosen(button.textContent); }));
+  if (names.length) show(names.includes(colour) ? colour : names.includes("cell") ? "cell" : names[0]);
+  return section("Tokens", true, el("div", { class: "bar" }, el("div", { class: "bar", role: "group", "aria-label": "Coloured by" }, "coloured by", buttons), ledger), line, body);
 }
