@@ -38,6 +38,8 @@ _REQUESTS = {
     "part of an id": "attempts?limit=100&name=-3",
     "a common word": "attempts?limit=100&text=parser",
     "a rare word": "attempts?limit=100&text=needle",
+    "instances": "instances?limit=100",
+    "the next action to label": "queue?annotator=a",
 }
 
 
@@ -108,6 +110,7 @@ def in_browser(address: str) -> dict[str, Any]:
 
     pages = {
         "runs": "#/runs",
+        "instances": "#/instances",
         "attempts": "#/attempts",
         "search": "#/attempts?text=parser",
         "sorted": "#/attempts?sort=tokens&down=true",
@@ -150,7 +153,7 @@ def main() -> None:
     count = index.refresh()
     built = time.perf_counter() - began
     again = measure(index.refresh, 5)
-    with socket.socket() as listening:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listening:  # or asyncio leaves Nagle's delay on
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
         app = make_app(index, Labels(given.work / "labels.sqlite"), Sources(), port=port)
